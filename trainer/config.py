@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError
 from .names import check_file_stem
@@ -219,11 +219,11 @@ class ResultConfig:
 
     output: str = setting(help="The LoRA file to write; its name ends in .safetensors.")
     save_every: int | None = setting(
-        None, minimum=1, maximum=1_000_000,
+        200, minimum=1, maximum=1_000_000,
         help="Steps between checkpoints; none: only at the end or when stopped.", advanced=True,
     )  # fmt: skip
     checkpoints_total_limit: int = setting(
-        3, minimum=1, maximum=1000, help="Checkpoints kept in the run folder.", advanced=True
+        2, minimum=1, maximum=1000, help="Checkpoints kept in the run folder.", advanced=True
     )
     description: str = setting("", help="Free text for the file's card.", advanced=True)
 
@@ -241,8 +241,8 @@ class Config:
     samples: SampleConfig = field(default_factory=SampleConfig)
 
     def __post_init__(self) -> None:
-        for group, spec in all_settings():
-            check_value(spec, getattr(getattr(self, group), spec.name))
+        for name in GROUPS:
+            check_group(getattr(self, name))
         check_prompts(self)
         check_output(self.result.output)
 
@@ -260,13 +260,7 @@ class Config:
             ConfigError: an unknown name, a missing or a bad value.
         """
         check_names(values, {spec.name for _, spec in all_settings()})
-        nested: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-        for group, spec in all_settings():
-            if spec.name in values:
-                nested[group][spec.name] = parse_value(spec, values[spec.name])
-            elif spec.required:
-                raise ConfigError(f"{spec.name} is missing.", f"Give {spec.flag}: {spec.help}")
-        return cls(**{name: GROUPS[name](**nested[name]) for name in GROUPS})
+        return cls(**{name: read_group(group, values) for name, group in GROUPS.items()})
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Config:
@@ -282,6 +276,7 @@ class Config:
         return flatten(self.to_dict())
 
 
+Group = TypeVar("Group")
 GROUPS: dict[str, type] = {
     "model": ModelConfig,
     "instance": InstanceConfig,
@@ -291,6 +286,28 @@ GROUPS: dict[str, type] = {
     "samples": SampleConfig,
     "result": ResultConfig,
 }
+
+
+def read_group(group: type[Group], values: Mapping[str, Any]) -> Group:
+    """Build one group from flat values by setting name, and check it; others are left alone.
+
+    Raises:
+        ConfigError: a missing or a bad value.
+    """
+    found: dict[str, Any] = {}
+    for spec in settings_of(group):
+        if spec.name in values:
+            found[spec.name] = parse_value(spec, values[spec.name])
+        elif spec.required:
+            raise ConfigError(f"{spec.name} is missing.", f"Give {spec.flag}: {spec.help}")
+    built = group(**found)
+    check_group(built)
+    return built
+
+
+def check_group(group: object) -> None:
+    for spec in settings_of(type(group)):
+        check_value(spec, getattr(group, spec.name))
 
 
 def all_settings() -> Iterator[tuple[str, Setting]]:

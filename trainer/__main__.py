@@ -1,0 +1,7 @@
+"""`python -m trainer COMMAND`: the terminal's way in, inside the environment."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

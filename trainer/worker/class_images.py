@@ -1,0 +1,116 @@
+"""Class images drawn by the frozen base, kept and topped up (arXiv 2208.12242, section 3.2)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ..class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
+from ..config import PriorConfig
+from ..events import Status
+from ..images import find_photos
+from ..run import write_atomic
+from .control import Control, Report
+from .models import PromptEmbeds
+from .sample import Drawer, Sampler, draw, starting_noise
+
+BYTES_PER_PIXEL = 2500  # of one picture with guidance while it is drawn: about 0.6 GiB at 512 px
+
+
+@dataclass(frozen=True)
+class ClassImagesJob:
+    """Which class images are wanted, and how a drawer for them is had.
+
+    Args:
+        base_key: fingerprint of the base model's files.
+        resolution: side in pixels.
+        cache: folder in which sets are kept.
+        load_drawer: called when an image is missing.
+        prompts: the class prompt and the negative prompt, one row each.
+    """
+
+    prior: PriorConfig
+    resolution: int
+    base_key: str
+    cache: Path
+    load_drawer: Callable[[], Drawer]
+    prompts: tuple[PromptEmbeds, PromptEmbeds]
+
+    @property
+    def images(self) -> ClassSet:
+        """The set that these settings name."""
+        prior = self.prior
+        return class_set(
+            self.cache,
+            {
+                "base": self.base_key,
+                "class_prompt": prior.class_prompt,
+                "negative_prompt": prior.class_negative_prompt,
+                "guidance_scale": prior.class_guidance_scale,
+                "inference_steps": prior.class_inference_steps,
+                "seed": prior.class_seed,
+                "width": self.resolution,
+                "height": self.resolution,
+                "sampler": "dpm++ 2m",
+            },
+        )
+
+
+def given_class_images(prior: PriorConfig, base_key: str) -> list[Path]:
+    """The first images of the folder that the user gave, checked not to be stale."""
+    folder = Path(prior.class_images or "")
+    paths = find_photos([folder])
+    check_fresh(folder, {"class_prompt": prior.class_prompt, "base": base_key})
+    return paths[: prior.num_class_images]
+
+
+def make_class_images(job: ClassImagesJob, report: Report, control: Control) -> list[Path]:
+    """Draw what is missing; image i has its own seed, so 50 and then 100 equals 100."""
+    images, count = job.images, job.prior.num_class_images
+    missing = images.missing(count)
+    if missing:
+        write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
+        drawer = job.load_drawer()
+        size = job.prior.class_batch_size or choose_batch_size(job.resolution, drawer.device)
+        for start in range(0, len(missing), size):
+            report(Status("class_images", count - len(missing) + start, count))
+            draw_class_images(job, drawer, missing[start : start + size], control)
+        report(Status("class_images", count, count))
+    return images.paths(count)
+
+
+def draw_class_images(
+    job: ClassImagesJob, drawer: Drawer, indices: Sequence[int], control: Control
+) -> None:
+    prior, size = job.prior, (job.resolution, job.resolution)
+    sampler = Sampler(size, prior.class_guidance_scale, prior.class_inference_steps, control.check)
+    noise = torch.cat(
+        [starting_noise(drawer, sampler, prior.class_seed + index) for index in indices]
+    )
+    prompt, negative = job.prompts
+    pictures = draw(drawer, sampler, prompt[[0] * len(indices)], negative, noise)
+    for index, picture in zip(indices, pictures, strict=True):
+        save_picture(job.images.path(index), picture)
+
+
+def save_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())
+
+
+def choose_batch_size(resolution: int, device: torch.device) -> int:
+    """As many pictures at once as half of the free GPU memory holds; 1 elsewhere."""
+    if device.type != "cuda":
+        return 1
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    per_picture = BYTES_PER_PIXEL * resolution**2
+    return max(1, min(16, free_bytes // 2 // per_picture))

@@ -1,0 +1,320 @@
+"""The frozen base: which parts a checkpoint has, and how each is loaded, always from disk.
+
+Legend: B images, L = 77 tokens, D text width, P pooled width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from ..config import ModelConfig
+from ..errors import ConfigError
+from ..model_file import ModelFile, predicts_velocity, require_base
+from ..tokenizer import END, prompt_ids
+from . import layout
+from .layout import Weights
+
+
+@dataclass(frozen=True)
+class TextEncoderKind:
+    """One text encoder of a family.
+
+    Args:
+        prefix: of its weights in a single-file checkpoint.
+        open_clip: its weights are in OpenCLIP's layout there, else in CLIP's.
+        folder: its name in a diffusers folder.
+        pad_id: the token that fills prompts up to 77.
+        lora_prefix: of its keys in a LoRA file.
+    """
+
+    prefix: str
+    open_clip: bool
+    folder: str
+    pad_id: int
+    lora_prefix: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the checkpoints of one Stable Diffusion generation have in common.
+
+    Args:
+        num_heads: attention heads of the U-Net; None: one per 64 channels.
+        penultimate: prompts are the second last layer's states, without the final norm.
+        drop_last_layer: prompts are the second last layer's states, with the final norm.
+    """
+
+    name: str
+    title: str
+    num_heads: int | None
+    scaling_factor: float
+    text_encoders: tuple[TextEncoderKind, ...]
+    penultimate: bool = False
+    drop_last_layer: bool = False
+
+
+CLIP_L = "cond_stage_model.transformer."
+FAMILIES = {
+    "sd1": Family(
+        "sd1", "SD 1.x", 8, 0.18215,
+        (TextEncoderKind(CLIP_L, False, "text_encoder", END, "lora_te"),),
+    ),
+    "sd2": Family(
+        "sd2", "SD 2.x", None, 0.18215,
+        (TextEncoderKind("cond_stage_model.model.", True, "text_encoder", 0, "lora_te"),),
+        drop_last_layer=True,
+    ),
+    "sdxl": Family(
+        "sdxl", "SDXL", None, 0.13025,
+        (
+            TextEncoderKind(
+                "conditioner.embedders.0.transformer.", False, "text_encoder", END, "lora_te1"
+            ),
+            TextEncoderKind(
+                "conditioner.embedders.1.model.", True, "text_encoder_2", 0, "lora_te2"
+            ),
+        ),
+        penultimate=True,
+    ),
+}  # fmt: skip
+
+TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base that was identified and whose parts can be loaded."""
+
+    path: Path
+    vae_path: Path | None
+    file: ModelFile
+    family: Family
+    prediction_type: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.is_dir()
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Encoded prompts: `embeds` (B, L, D), for SDXL `pooled` (B, P)."""
+
+    embeds: Tensor
+    pooled: Tensor | None
+
+    def __getitem__(self, rows: Sequence[int] | slice) -> PromptEmbeds:
+        return PromptEmbeds(self.embeds[rows], None if self.pooled is None else self.pooled[rows])
+
+    def to(self, device: torch.device) -> PromptEmbeds:
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return PromptEmbeds(self.embeds.to(device), pooled)
+
+
+def open_base(config: ModelConfig) -> BaseModel:
+    """Identify the base checkpoint.
+
+    Raises:
+        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model.
+    """
+    path = Path(config.base)
+    file = require_base(path, vae_given=config.vae is not None)
+    assert file.family is not None
+    family = FAMILIES[file.family]
+    vae_path = None if config.vae is None else Path(config.vae)
+    if vae_path is not None and not vae_path.is_file():
+        raise ConfigError(f"vae {config.vae!r} is no file.", "Give a VAE .safetensors file.")
+    prediction_type = config.prediction_type
+    if prediction_type == "auto" and path.is_dir():
+        prediction_type = folder_prediction_type(path)
+    elif prediction_type == "auto":
+        prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
+    return BaseModel(path, vae_path, file, family, prediction_type)
+
+
+def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
+    """The schedule that the base was trained with; in single files 1000 scaled-linear steps."""
+    if base.is_folder:
+        options = {"clip_sample": False, "prediction_type": base.prediction_type}
+        return DDPMScheduler.from_pretrained(base.path / "scheduler", **options)
+    zero_snr = "ztsnr" in base.file.header.tensors
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+        prediction_type=base.prediction_type,
+        rescale_betas_zero_snr=zero_snr,
+    )
+
+
+def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
+    """The frozen U-Net in `dtype`."""
+    if base.is_folder:
+        unet = UNet2DConditionModel.from_pretrained(
+            base.path / "unet", **local(base, "unet", dtype)
+        )
+        return unet.requires_grad_(False)
+    weights = read_weights(base.path, layout.UNET_PREFIX, dtype)
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    config = layout.unet_config(shapes, base.family.num_heads)
+    levels = layout.unet_levels(shapes)
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**config)
+    return fill(unet, layout.unet_to_diffusers(weights, levels), "U-Net", base.path)
+
+
+def load_vae(base: BaseModel) -> AutoencoderKL:
+    """The VAE in float32: SDXL's own overflows in float16."""
+    if base.vae_path is not None:
+        return load_vae_file(base.vae_path, base.family)
+    if base.is_folder:
+        options = local(base, "vae", torch.float32)
+        return AutoencoderKL.from_pretrained(base.path / "vae", **options).requires_grad_(False)
+    weights = read_weights(base.path, layout.VAE_PREFIX, torch.float32)
+    return build_vae(weights, base.family, base.path)
+
+
+def load_vae_file(path: Path, family: Family) -> AutoencoderKL:
+    """A VAE from a file of its own, with or without the checkpoint's prefix."""
+    weights = read_weights(path, layout.VAE_PREFIX, torch.float32)
+    return build_vae(weights or read_weights(path, "", torch.float32), family, path)
+
+
+def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
+    if "encoder.down.0.block.0.conv1.weight" not in weights:
+        raise ConfigError(
+            f"{path.name} holds no VAE in the original layout.",
+            "Use a VAE .safetensors file as kept in models/vae.",
+        )
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    with torch.device("meta"):
+        vae = AutoencoderKL(**layout.vae_config(shapes, family.scaling_factor))
+    return fill(vae, layout.vae_to_diffusers(weights), "VAE", path)
+
+
+def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
+    """The frozen text encoders in `dtype`, one or (SDXL) two."""
+    load = load_text_encoder_folder if base.is_folder else load_text_encoder_part
+    return [load(base, kind, dtype) for kind in base.family.text_encoders]
+
+
+def load_text_encoder_folder(
+    base: BaseModel, kind: TextEncoderKind, dtype: torch.dtype
+) -> TextEncoder:
+    model = CLIPTextModelWithProjection if kind.folder == "text_encoder_2" else CLIPTextModel
+    options = local(base, kind.folder, dtype)
+    return model.from_pretrained(base.path / kind.folder, **options).requires_grad_(False)
+
+
+def load_text_encoder_part(
+    base: BaseModel, kind: TextEncoderKind, dtype: torch.dtype
+) -> TextEncoder:
+    weights = read_weights(base.path, kind.prefix, dtype)
+    if kind.open_clip:
+        weights = layout.open_clip_to_clip(weights)
+    elif "embeddings.token_embedding.weight" in weights:  # files of 2022 lack this level
+        weights = {f"text_model.{key}": value for key, value in weights.items()}
+    weights = {key: v for key, v in weights.items() if not key.endswith("position_ids")}
+    config = layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
+    if base.family.drop_last_layer:
+        config["num_hidden_layers"] -= 1
+    projected = "text_projection.weight" in weights and base.family.penultimate and kind.open_clip
+    with torch.device("meta"):
+        model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(
+            CLIPTextConfig(**config)
+        )
+    expected = dict(model.named_parameters())
+    if not any(key.startswith("text_model.") for key in expected):
+        weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
+    weights = {key: value for key, value in weights.items() if key in expected}
+    return fill(model, weights, "text encoder", base.path)
+
+
+def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Options of `from_pretrained` that never leave the disk nor open a pickle."""
+    names = [path.name for path in (base.path / part).glob("*.safetensors")]
+    plain = any(".fp16." not in name for name in names)
+    return {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "torch_dtype": dtype,
+        "variant": None if plain else "fp16",
+    }
+
+
+def read_weights(path: Path, prefix: str, dtype: torch.dtype) -> Weights:
+    """Read the floating-point weights under a prefix, without it, as `dtype`."""
+    return {key: value.to(dtype) for key, value in read_tensors(path, prefix)}
+
+
+def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(str(path), framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            if key.startswith(prefix):
+                value = file.get_tensor(key)
+                if value.is_floating_point():
+                    yield key.removeprefix(prefix), value
+
+
+def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> Any:
+    """Put weights into a model made on the meta device, and freeze it.
+
+    Raises:
+        ConfigError: a weight is missing or has another shape.
+    """
+    expected = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    for name, shape in expected.items():
+        found = tuple(weights[name].shape) if name in weights else None
+        if found != shape:
+            raise ConfigError(
+                f"{path.name}: the {part}'s {name} has shape {found}, not {shape}.",
+                "The file is damaged or of a kind that cannot be trained; use another one.",
+            )
+    model.load_state_dict(weights, strict=False, assign=True)
+    fill_buffers(model)
+    return model.requires_grad_(False).eval()
+
+
+def fill_buffers(model: nn.Module) -> None:
+    """Make the one kind of buffer that these models have: CLIP's row of positions."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta:
+                assert name == "position_ids", name
+                module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
+
+
+def encode_prompts(
+    family: Family, text_encoders: Sequence[nn.Module], prompts: Sequence[str]
+) -> PromptEmbeds:
+    """Encode prompts as the family's hosts do: cut or padded to 77 tokens, no word weights."""
+    states: list[Tensor] = []
+    pooled: Tensor | None = None
+    for kind, encoder in zip(family.text_encoders, text_encoders, strict=True):
+        device = next(encoder.parameters()).device
+        ids = torch.tensor([prompt_ids(text, kind.pad_id) for text in prompts], device=device)
+        output = encoder(ids, output_hidden_states=family.penultimate)
+        if family.penultimate:
+            states.append(output.hidden_states[-2])  # (B, L, D_i)
+            pooled = output.text_embeds if "text_embeds" in output else pooled  # (B, P)
+        else:
+            states.append(output.last_hidden_state)
+    return PromptEmbeds(torch.cat(states, dim=-1), pooled)
+
+
+def folder_prediction_type(folder: Path) -> str:
+    """What the U-Net of a diffusers folder predicts, from its scheduler's config."""
+    file = folder / "scheduler" / "scheduler_config.json"
+    return json.loads(file.read_text("utf-8")).get("prediction_type", "epsilon")

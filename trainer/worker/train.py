@@ -1,0 +1,316 @@
+"""The training: from a checked config to a LoRA file."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..config import Config
+from ..events import Checkpoint, Event, Finished, Progress, Sample, Started, Status, Stopped
+from ..run import Run, unique_path
+from . import checkpoint, models
+from .class_images import save_picture
+from .control import Control, Report
+from .data import Share, TrainingData, step_batches
+from .device import DTYPES, make_accelerator
+from .lora import add_adapter, save_lora
+from .loss import diffusion_loss
+from .memory import memory_plan, peak_gib, with_checkpointing
+from .models import PromptEmbeds
+from .optim import make_optimizer, set_learning_rate
+from .plot import plot_losses
+from .prepare import Parts, PromptTable, Sources, check_sources, encode_table, prepare
+from .sample import Sampler, draw, starting_noise
+
+RATE_WINDOW = 20  # updates over which the shown speed is averaged
+
+
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to do, where, and who hears of it."""
+
+    config: Config
+    run: Run
+    resume: bool
+    report: Report
+    control: Control
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one update came to; `prior` is None without class images."""
+
+    loss: float
+    instance: float
+    prior: float | None
+    learning_rate: float
+
+
+def train(job: Job) -> Event:
+    """Fine-tune and save the LoRA; gives the last event.
+
+    Raises:
+        ConfigError: the user can mend it; nothing was trained.
+        Diverged: the loss is no number; the last checkpoint stays.
+        Stop: a stop was asked for before the first step.
+    """
+    began = time.monotonic()
+    max_train_steps, samples = job.config.training.max_train_steps, job.config.samples
+    training = set_up(job)
+    step = training.start_step
+    job.report(training.started_event())
+    speed = Speed()
+    while step < max_train_steps and not job.control.stop.is_set():
+        step += 1
+        losses = training.update(step)
+        job.report(speed.progress(step, max_train_steps, losses, training.device))
+        if due(step, samples.sample_every) or job.control.take(job.control.sample):
+            training.sample(step)
+        if due(step, job.config.result.save_every) or job.control.take(job.control.save):
+            training.save_state(step)
+    training.save_state(step)
+    plot_losses(job.run)
+    if step < max_train_steps:
+        return Stopped(step, str(training.save_lora(step, None)), resumable=True)
+    lora_path = training.save_lora(step, training.sample(step))
+    return Finished(step, str(lora_path), time.monotonic() - began)
+
+
+def due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def set_up(job: Job) -> Training:
+    """Check, prepare and load everything up to the first step."""
+    sources = check_sources(job.config)
+    training = job.config.training
+    accelerator = make_accelerator(training.mixed_precision, training.gradient_accumulation_steps)
+    job.run.create(job.config.to_json())
+    for warning in sources.warnings:
+        job.report(warning)
+    dtype = DTYPES[accelerator.mixed_precision]
+    parts = Parts(sources.base, accelerator.device, dtype, job.report)
+    prompts = encode_table(parts, all_prompts(sources))
+    parts.release("text encoder")
+    data, inputs = prepare(sources, parts, prompts, job.run.cache, job.control)
+    return Training(job, accelerator, parts, prompts, data, inputs)
+
+
+def all_prompts(sources: Sources) -> list[str]:
+    """Every prompt that is encoded by the frozen text encoders."""
+    config = sources.config
+    own = [photo.caption for photo in sources.photos]
+    class_prompts = [config.prior.class_prompt, config.prior.class_negative_prompt]
+    return own + class_prompts + sample_prompts(config) + [config.samples.sample_negative_prompt]
+
+
+def sample_prompts(config: Config) -> list[str]:
+    return list(config.samples.sample_prompts) or [config.instance.instance_prompt]
+
+
+class Training:
+    """The model in training, and what is done with it between steps."""
+
+    def __init__(
+        self,
+        job: Job,
+        accelerator: Any,
+        parts: Parts,
+        prompts: PromptTable,
+        data: TrainingData,
+        inputs: checkpoint.Inputs,
+    ) -> None:
+        self.job, self.config, self.data = job, job.config, data
+        self.accelerator, self.device = accelerator, accelerator.device
+        self.parts, self.prompts, self.family = parts, prompts, parts.base.family
+        self.described = checkpoint.description(self.config, inputs)
+        parts.vae.to("cpu")
+        text_encoders: list[Any] = []
+        if self.config.lora.train_text_encoder:
+            text_encoders = parts.load_text_encoders(parts.dtype)
+        self.adapter = add_adapter(
+            self.family, parts.unet, text_encoders, self.config.lora, self.config.training.seed
+        )
+        self.adapter.to(self.device)
+        self.plan = self.plan_memory(text_encoders)
+        self.unet = accelerator.prepare(parts.unet)
+        self.text_encoders = [accelerator.prepare(encoder) for encoder in text_encoders]
+        self.optimizer = make_optimizer(self.adapter, self.config)
+        self.stepper: Any = accelerator.prepare(self.optimizer)
+        self.start_step = self.take_up() if job.resume else 0
+
+    def plan_memory(self, text_encoders: Sequence[Any]) -> dict[str, int]:
+        """Predict the memory, and turn gradient checkpointing on where it is short."""
+        plan = memory_plan(
+            self.family.name,
+            self.config,
+            [self.parts.unet, *text_encoders],
+            self.adapter.parameters(),
+        )
+        plan = with_checkpointing(plan, self.config, self.device)
+        if plan["gradient_checkpointing"]:
+            self.parts.unet.enable_gradient_checkpointing()
+            self.parts.unet.train()  # checkpointing looks at this; nothing else does
+        return plan
+
+    def take_up(self) -> int:
+        """Load the newest checkpoint of the run, if there is one; gives its step."""
+        found = checkpoint.checkpoints(self.job.run.checkpoints)
+        if not found:
+            return 0
+        return checkpoint.resume(found[-1], self.adapter, self.optimizer, self.described)
+
+    def started_event(self) -> Started:
+        return Started(
+            run=str(self.job.run.folder),
+            family=self.family.name,
+            device=device_name(self.device),
+            dtype=str(self.parts.dtype).removeprefix("torch."),
+            num_instance_images=len(self.data.instance),
+            num_class_images=len(self.data.classes),
+            start_step=self.start_step,
+            max_train_steps=self.config.training.max_train_steps,
+            trainable_parameters=sum(p.numel() for p in self.adapter.parameters()),
+            memory_plan=self.plan,
+        )
+
+    def encode(self, prompts: Sequence[str]) -> PromptEmbeds:
+        if self.text_encoders:
+            return models.encode_prompts(self.family, self.text_encoders, prompts)
+        return self.prompts[prompts].to(self.device)
+
+    def update(self, step: int) -> Losses:
+        """Do the optimizer update that makes `step`.
+
+        Raises:
+            Diverged: the loss is infinite or no number.
+        """
+        training = self.config.training
+        learning_rate = set_learning_rate(self.optimizer, training, step)
+        num_windows = training.gradient_accumulation_steps
+        seen: list[tuple[Tensor, Tensor]] = []
+        for i in range(num_windows):
+            with self.accelerator.accumulate(self.unet, *self.text_encoders):
+                loss = self.window_loss((step - 1) * num_windows + i, seen)
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients:
+                    self.accelerator.clip_grad_norm_(
+                        self.adapter.parameters(), training.max_grad_norm
+                    )
+                self.stepper.step()
+                self.stepper.zero_grad()
+        return self.mean_losses(step, learning_rate, seen)
+
+    def window_loss(self, window: int, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """The loss of one forward window; each image's error is added to `seen`."""
+        share = Share(self.accelerator.process_index, self.accelerator.num_processes)
+        total = torch.zeros((), device=self.device)
+        for batch in step_batches(self.data, self.config, self.encode, window, share):
+            placed = batch.to(self.device)
+            loss, errors = diffusion_loss(
+                self.unet, self.parts.noise_scheduler, placed, self.config.training.snr_gamma
+            )
+            total = total + loss
+            seen.append((errors, placed.is_class))
+        return total
+
+    def mean_losses(
+        self, step: int, learning_rate: float, seen: Sequence[tuple[Tensor, Tensor]]
+    ) -> Losses:
+        errors = self.accelerator.gather(torch.cat([errors for errors, _ in seen])).cpu()
+        is_class = self.accelerator.gather(torch.cat([flags for _, flags in seen])).cpu()
+        instance = errors[~is_class].mean().item()
+        prior = errors[is_class].mean().item() if is_class.any() else None
+        loss = instance + self.config.prior.prior_loss_weight * (prior or 0.0)
+        if not math.isfinite(loss):
+            raise Diverged(f"The loss at step {step} is {loss}.")
+        return Losses(loss, instance, prior, learning_rate)
+
+    def sample(self, step: int) -> Image.Image:
+        """Draw the sample prompts with their own seeds; gives the first picture."""
+        self.job.report(Status("sampling"))
+        samples, side = self.config.samples, self.config.instance.resolution
+        sampler = Sampler(
+            (side, side), samples.sample_guidance_scale, samples.sample_inference_steps, nothing
+        )
+        drawer = self.parts.drawer()
+        with torch.no_grad(), self.accelerator.autocast():
+            negative = self.encode([samples.sample_negative_prompt])
+            encoded = [(prompt, self.encode([prompt])) for prompt in sample_prompts(self.config)]
+        pictures: list[Image.Image] = []
+        for index, (prompt, embeds) in enumerate(encoded):
+            seed = samples.sample_seed + index
+            noise = starting_noise(drawer, sampler, seed)
+            pictures += draw(drawer, sampler, embeds, negative, noise)
+            path = self.job.run.samples / f"step_{step:06d}_{index}.png"
+            save_picture(path, pictures[-1])
+            self.job.report(Sample(step, str(path), prompt, seed))
+        self.parts.vae.to("cpu")
+        return pictures[0]
+
+    def save_state(self, step: int) -> None:
+        """Keep all that is needed to go on from here."""
+        if not self.accelerator.is_main_process:
+            return
+        self.job.report(Status("saving"))
+        folder = self.job.run.checkpoints
+        path = checkpoint.save_checkpoint(
+            folder, step, self.adapter, self.optimizer, self.described
+        )
+        checkpoint.prune(folder, self.config.result.checkpoints_total_limit)
+        self.job.report(Checkpoint(step, str(path)))
+
+    def save_lora(self, step: int, preview: Image.Image | None) -> Path:
+        """Write the LoRA under a name that no file has yet: hosts keep files by their name."""
+        wanted = Path(self.config.result.output)
+        path = unique_path(wanted.parent, wanted.stem, ".safetensors")
+        if self.accelerator.is_main_process:
+            save_lora(path, self.adapter, self.config, self.parts.base, step)
+            if preview is not None:
+                save_picture(path.with_suffix(".png"), preview)
+        return path
+
+
+def nothing() -> None:
+    """Samples are drawn to the end: they are few, and a stop then still saves at this step."""
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class Speed:
+    """The rate of updates over the last few, and the time that is left."""
+
+    def __init__(self) -> None:
+        self.times = deque([time.monotonic()], maxlen=RATE_WINDOW + 1)
+
+    def progress(
+        self, step: int, max_train_steps: int, losses: Losses, device: torch.device
+    ) -> Progress:
+        self.times.append(time.monotonic())
+        rate = (len(self.times) - 1) / max(self.times[-1] - self.times[0], 1e-9)
+        return Progress(
+            step=step,
+            max_train_steps=max_train_steps,
+            loss=losses.loss,
+            instance_loss=losses.instance,
+            prior_loss=losses.prior,
+            learning_rate=losses.learning_rate,
+            steps_per_sec=rate,
+            eta_sec=(max_train_steps - step) / rate,
+            peak_memory_gib=peak_gib(device),
+        )
