@@ -114,8 +114,8 @@ def describe_start(event: Started) -> str:
     return (
         f"Training {event.family} on {event.device} in {event.dtype} {start}to step "
         f"{event.max_train_steps}: {event.num_instance_images} instance and "
-        f"{event.num_class_images} class images, {event.trainable_parameters / 1e6:.1f} M trainable "
-        f"parameters, about {memory / GIB:.1f} GiB. Run folder: {event.run}"
+        f"{event.num_class_images} class images, {event.trainable_parameters / 1e6:.1f} M "
+        f"trainable parameters, about {memory / GIB:.1f} GiB. Run folder: {event.run}"
     )
 
 

@@ -1,8 +1,8 @@
 """The worker process: one job from standard input, events on standard output.
 
 The first line in is the job, one JSON object: {"command": "train", "run": FOLDER,
-"config": {...}, "resume": false}. Later lines are requests: {"command": "stop" | "save" | "sample"}.
-The end of input means that the host is gone: save, and stop.
+"config": {...}, "resume": false}. Later lines are requests: {"command": "stop"}, or "save" or
+"sample". The end of input means that the host is gone: save, and stop.
 """
 
 from __future__ import annotations

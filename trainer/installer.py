@@ -1,0 +1,194 @@
+"""The steps that make a private Python environment: create it, fill it by pip, check it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigError
+
+Report = Callable[[str], None]
+
+WINDOWS = sys.platform == "win32"
+PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
+INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
+POLL_SEC = 0.5
+IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
+
+
+@dataclass(frozen=True)
+class Installer:
+    """Fills one environment.
+
+    Args:
+        folder: where the environment is, or will be.
+        log: file that gets all output of pip.
+        env: environment variables for every process.
+        report: told what is being done.
+    """
+
+    folder: Path
+    log: Path
+    env: Mapping[str, str]
+    report: Report
+
+    @property
+    def python(self) -> Path:
+        return python_in(self.folder)
+
+    @property
+    def site_packages(self) -> Path:
+        if WINDOWS:
+            return self.folder / "Lib/site-packages"
+        return next(self.folder.glob("lib/python*/site-packages"))
+
+    def create(self) -> None:
+        """Make the environment anew, without packages.
+
+        Raises:
+            ConfigError: the running Python cannot make one.
+        """
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.log.write_text("", "utf-8")
+        if has_module("venv"):
+            pip = () if has_module("ensurepip") else ("--without-pip",)
+            self.run([sys.executable, "-m", "venv", *pip, str(self.folder)], "create a venv")
+        elif embedded(Path(sys.base_prefix)):
+            copy_embedded(Path(sys.base_prefix), self.folder)
+        else:
+            raise ConfigError(f"{sys.executable} has no module venv.", "Install python3-venv.")
+
+    def install(self, *arguments: str) -> None:
+        """Install packages by pip: the environment's own, or the running Python's.
+
+        Raises:
+            ConfigError: says what pip could not fetch or install.
+        """
+        command = [str(self.python), "-m", "pip"]
+        if not has_pip(self.site_packages):
+            if not has_module("pip"):
+                raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
+            command = [sys.executable, "-m", "pip", "--python", str(self.python)]
+        command += [*PIP_OPTIONS, "install", *INSTALL_OPTIONS, *arguments]
+        self.run(command, "install the trainer's packages")
+
+    def check(self) -> None:
+        """Import everything once.
+
+        Raises:
+            ConfigError: says what cannot be imported.
+        """
+        self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"], "use what it installed")
+
+    def run(self, command: list[str], purpose: str) -> None:
+        """Run a command; all that it prints goes to the log, its downloads are reported."""
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(self.env),
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None
+            lines = list(self.heard(process.stdout))
+        if process.returncode:
+            raise ConfigError(
+                f"install.py could not {purpose}: {last_error(lines)}.",
+                f"Check the network connection and the free disk space; the log is {self.log}.",
+            )
+
+    def heard(self, stream: Iterable[str]) -> Iterator[str]:
+        with self.log.open("a", encoding="utf-8") as log:
+            for line in stream:
+                log.write(line)
+                if line.lstrip().startswith("Downloading "):
+                    self.report(line.strip())
+                yield line
+
+
+def python_in(folder: Path) -> Path:
+    """The interpreter of an environment: a venv, or a copied embedded Python on Windows."""
+    if not WINDOWS:
+        return folder / "bin/python"
+    copied = folder / "python.exe"
+    return copied if copied.exists() else folder / "Scripts/python.exe"
+
+
+def has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def has_pip(site_packages: Path) -> bool:
+    return (site_packages / "pip/__main__.py").exists()
+
+
+def embedded(prefix: Path) -> bool:
+    """Whether a Python is Windows' embeddable build: a flat folder with a file of its paths."""
+    return any(prefix.glob("python*._pth"))
+
+
+def copy_embedded(prefix: Path, folder: Path) -> None:
+    """Make an environment of the embeddable build, which has no venv: its files, other paths.
+
+    Its packages lie in folders, so the copied files are the interpreter alone. It reads no
+    environment variables: the pack's root must stand among its paths.
+    """
+    folder.mkdir()
+    for file in prefix.iterdir():
+        if file.is_file() and file.suffix != "._pth":
+            shutil.copy2(file, folder)
+    for paths in prefix.glob("python*._pth"):
+        lines = [f"{paths.stem}.zip", ".", "Lib/site-packages", "..", "import site", ""]
+        (folder / paths.name).write_text("\n".join(lines), "utf-8")
+    (folder / "Lib/site-packages").mkdir(parents=True)
+
+
+def last_error(lines: list[str]) -> str:
+    """What pip or Python said last that matters."""
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
+    return (errors or told or ["no output"])[-1].rstrip(".")
+
+
+@contextmanager
+def locked(path: Path, report: Report) -> Iterator[None]:
+    """Hold a file's lock, which ends with the process; wait while another process holds it."""
+    with path.open("a+b") as file:
+        if not try_lock(file.fileno()):
+            report("Another process is installing the environment; waiting for it.")
+            while not try_lock(file.fileno()):
+                time.sleep(POLL_SEC)
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def try_lock(descriptor: int) -> bool:
+        """Take the lock of an open file; False while another process has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

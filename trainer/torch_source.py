@@ -1,0 +1,140 @@
+"""Which torch the environment gets: the host's where its version was tested, else one of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tried
+INDEX = "https://download.pytorch.org/whl"
+TIMEOUT_SEC = 5
+BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # lie beside torch
+
+
+@dataclass(frozen=True)
+class TorchSource:
+    """Where torch comes from.
+
+    Args:
+        version: as pip knows it, such as 2.13.0 or 2.13.0+cu130.
+        folder: the host's site-packages whose torch is used in place; empty: torch is installed.
+        index: package index to look in besides PyPI.
+    """
+
+    version: str
+    folder: str = ""
+    index: str = ""
+
+    def __str__(self) -> str:
+        return f"the host's torch {self.version}" if self.folder else f"torch {self.version}"
+
+    def still_there(self) -> bool:
+        """Whether the host still has this very torch; what was installed by us always is."""
+        return not self.folder or Path(self.folder, f"torch-{self.version}.dist-info").is_dir()
+
+
+def torch_sources(tested: str) -> list[TorchSource]:
+    """The torch to use, best first.
+
+    Args:
+        tested: the version to install where the host's own will not do.
+    """
+    host = host_torch()
+    return [*([host] if host else []), own_torch(tested)]
+
+
+def host_torch() -> TorchSource | None:
+    """The torch of the running Python if its version was tested; it is not imported."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution("torch")
+    except PackageNotFoundError:
+        return None
+    source = TorchSource(found.version, str(Path(str(found.locate_file(""))).absolute()))
+    tested = OLDEST <= minor_version(source.version) <= NEWEST
+    return source if tested and source.still_there() else None
+
+
+def minor_version(version: str) -> tuple[int, int]:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+
+def own_torch(tested: str) -> TorchSource:
+    """The build of torch for this machine's system and GPU."""
+    if has_nvidia_gpu():
+        if sys.platform == "win32":  # PyPI has no CUDA build for Windows
+            return TorchSource(f"{tested}+cu130", index=f"{INDEX}/cu130")
+        return TorchSource(tested)
+    if sys.platform == "linux" and reachable(f"{INDEX}/cpu/torch/"):
+        return TorchSource(tested, index=f"{INDEX}/cpu")  # PyPI's build is CUDA's, gigabytes larger
+    return TorchSource(tested)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether NVIDIA's driver is installed; needs no torch."""
+    windows = Path(os.environ.get("SYSTEMROOT", "C:/Windows"))
+    return (
+        shutil.which("nvidia-smi") is not None
+        or Path("/proc/driver/nvidia/version").exists()
+        or (windows / "System32/nvcuda.dll").exists()
+    )
+
+
+def reachable(address: str) -> bool:
+    """Whether an address answers within a few seconds."""
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT_SEC):
+            return True
+    except OSError:
+        return False
+
+
+def expose_host_torch(source: TorchSource, site_packages: Path) -> None:
+    """Let an environment import the host's torch, and nothing else of the host's.
+
+    pip takes it for installed through a description without its binary parts; Python finds it
+    through an import hook, since a path entry would show every package of the host.
+    """
+    description = site_packages / f"torch-{source.version}.dist-info"
+    description.mkdir()
+    (description / "METADATA").write_text(host_metadata(source), "utf-8")
+    (description / "top_level.txt").write_text("torch\ntorchgen\nfunctorch\n", "utf-8")
+    (site_packages / "_host_torch.py").write_text(HOOK.format(folder=ascii(source.folder)), "utf-8")
+    (site_packages / "host_torch.pth").write_text("import _host_torch\n", "utf-8")
+
+
+def host_metadata(source: TorchSource) -> str:
+    """The metadata of the host's torch without the dependencies that lie beside it."""
+    from importlib.metadata import distributions
+
+    found = next(iter(distributions(name="torch", path=[source.folder])))
+    needed = [line for line in found.requires or [] if not BINARY_PARTS.match(line)]
+    lines = ["Metadata-Version: 2.1", "Name: torch", f"Version: {source.version}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {line}" for line in needed), ""])
+
+
+HOOK = '''"""Finds the host's torch and what it is made of, and nothing else of the host's."""
+
+import sys
+from importlib.machinery import PathFinder
+
+FOLDER = {folder}
+NAMES = {{"torch", "torchgen", "functorch", "triton", "nvidia", "cuda", "rocm_sdk", "_rocm_sdk_core"}}
+
+
+class HostTorch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [FOLDER]) if path is None and name in NAMES else None
+
+
+sys.meta_path.append(HostTorch)
+'''
