@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,19 +22,18 @@ CONSTRAINTS = ENVIRONMENT / "constraints.txt"
 REQUIREMENTS = PACK / "requirements"
 LOCK = PACK / ".environment-lock"
 LOG = PACK / ".environment-log.txt"
-OVERRIDE = "DREAMBOOTH_PYTHON"
 HOST_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 MALLOC_THRESHOLD = str(2**30)
 
 
 def is_ready() -> bool:
     """Whether the worker can run; imports nothing."""
-    if OVERRIDE in os.environ:
+    if override():
         return interpreter().is_file()
     marker = read_marker()
     return (
         marker.get("requirements") == requirements_hash("trainer.txt", "tested.txt")
-        and Path(marker["base"]).is_dir()
+        and Path(marker["python"]).exists()
         and TorchSource(**marker["torch"]).still_there()
         and interpreter().exists()
     )
@@ -43,8 +41,12 @@ def is_ready() -> bool:
 
 def interpreter() -> Path:
     """The worker's Python: the environment's, or the one that DREAMBOOTH_PYTHON names."""
-    override = os.environ.get(OVERRIDE)
-    return Path(override) if override else python_in(ENVIRONMENT)
+    return Path(override() or python_in(ENVIRONMENT))
+
+
+def override() -> str:
+    """A Python that has all the packages already, instead of the environment; empty: none."""
+    return os.environ.get("DREAMBOOTH_PYTHON", "")
 
 
 def worker_command(*arguments: str) -> list[str]:
@@ -88,8 +90,8 @@ def check_ready() -> None:
     """
     if is_ready():
         return
-    if OVERRIDE in os.environ:
-        raise ConfigError(f"{OVERRIDE} is {interpreter()}, which is no file.", "Give a Python.")
+    if override():
+        raise ConfigError(f"DREAMBOOTH_PYTHON {override()!r} is no file.", "Give a Python.")
     state = "is out of date" if MARKER.exists() else "is not installed"
     raise ConfigError(f"The trainer's environment {state}.", f"Run: {install_command()}")
 
@@ -116,8 +118,10 @@ def build(report: Callable[[str], None]) -> None:
     Raises:
         ConfigError: what could not be installed; nothing half-built is taken for ready.
     """
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - whoever starts install.py may have less
         raise ConfigError(f"This is Python {sys.version.split()[0]}.", "Use Python 3.10 or newer.")
+    if override():
+        return check_ready()
     try:
         with locked(LOCK, report):
             if not is_ready():
@@ -130,22 +134,22 @@ def build(report: Callable[[str], None]) -> None:
 
 
 def build_anew(report: Callable[[str], None]) -> None:
-    """Try the sources of torch in turn; the last one's failure is the caller's."""
-    if OVERRIDE in os.environ:
-        check_ready()
-    *preferred, last = torch_sources(tested_version("torch"))
-    for source in preferred:
-        try:
-            return build_with(source, report)
-        except ConfigError as error:
-            report(f"{source} will not do: {error.message}")
-    return build_with(last, report)
-
-
-def build_with(source: TorchSource, report: Callable[[str], None]) -> None:
+    """Install with the best source of torch whose packages can then be imported."""
     MARKER.unlink(missing_ok=True)
-    report(f"Installing the trainer's environment in {ENVIRONMENT}, with {source}.")
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
+    for source in torch_sources(tested_version("torch")):
+        report(f"Installing the trainer's environment in {ENVIRONMENT}, with {source}.")
+        fill(installer, source)
+        problem = installer.import_error()
+        if problem is None:
+            write_marker(source)
+            return report("The trainer's environment is ready.")
+        report(f"It cannot be used with {source}: {problem}.")
+    raise ConfigError("The installed packages cannot be used.", f"The log is {LOG}.")
+
+
+def fill(installer: Installer, source: TorchSource) -> None:
+    """Make the environment anew, and install torch and then the rest at the tested versions."""
     installer.create()
     CONSTRAINTS.write_text(constraints(source), "utf-8")
     if source.folder:
@@ -154,15 +158,12 @@ def build_with(source: TorchSource, report: Callable[[str], None]) -> None:
         index = ("--extra-index-url", source.index) if source.index else ()
         installer.install(f"torch=={source.version}", *index)
     installer.install("-r", str(REQUIREMENTS / "trainer.txt"), "-c", str(CONSTRAINTS))
-    installer.check()
-    write_marker(source)
-    report("The trainer's environment is ready.")
 
 
 def install_dev(report: Callable[[str], None]) -> None:
     """Add what the tests need, unless it is there; another's Python is left as it is."""
     marker, current = read_marker(), requirements_hash("dev.txt")
-    if OVERRIDE in os.environ or marker["dev"] == current:
+    if override() or marker["dev"] == current:
         return
     report("Installing what the tests need.")
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
@@ -180,11 +181,18 @@ def read_marker() -> dict[str, Any]:
 def write_marker(source: TorchSource) -> None:
     marker = {
         "requirements": requirements_hash("trainer.txt", "tested.txt"),
-        "base": sys.base_prefix,
+        "python": str(python_library()),
         "torch": asdict(source),
         "dev": "",
     }
     MARKER.write_text(json.dumps(marker), "utf-8")
+
+
+def python_library() -> Path:
+    """A path that is there as long as the Python that runs this keeps its minor version."""
+    if sys.platform == "win32":
+        return Path(sys.base_prefix, "python{}{}.dll".format(*sys.version_info))
+    return Path(os.__file__).parent
 
 
 def requirements_hash(*names: str) -> str:
@@ -210,10 +218,9 @@ def tested_version(package: str) -> str:
 
 def doctor() -> str:
     """Say what this machine has, and what will be used, in lines for a person."""
-    from .machine import describe_host, describe_python
+    from .machine import describe_host, describe_worker
 
-    lines = [describe_host(PACK), f"Environment: {missing() or 'ready'}"]
+    lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]
     if is_ready():
-        probe = subprocess.run
-        lines += describe_python(probe)
+        lines += describe_worker(worker_command(), worker_env())
     return "\n".join(lines)

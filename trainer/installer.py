@@ -61,7 +61,7 @@ class Installer:
         self.log.write_text("", "utf-8")
         if has_module("venv"):
             pip = () if has_module("ensurepip") else ("--without-pip",)
-            self.run([sys.executable, "-m", "venv", *pip, str(self.folder)], "create a venv")
+            self.must([sys.executable, "-m", "venv", *pip, str(self.folder)], "create a venv")
         elif embedded(Path(sys.base_prefix)):
             copy_embedded(Path(sys.base_prefix), self.folder)
         else:
@@ -79,18 +79,23 @@ class Installer:
                 raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
             command = [sys.executable, "-m", "pip", "--python", str(self.python)]
         command += [*PIP_OPTIONS, "install", *INSTALL_OPTIONS, *arguments]
-        self.run(command, "install the trainer's packages")
+        self.must(command, "install the trainer's packages")
 
-    def check(self) -> None:
-        """Import everything once.
+    def import_error(self) -> str | None:
+        """What keeps the installed packages from being imported; None: nothing does."""
+        code, lines = self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"])
+        return last_error(lines) if code else None
 
-        Raises:
-            ConfigError: says what cannot be imported.
-        """
-        self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"], "use what it installed")
+    def must(self, command: list[str], purpose: str) -> None:
+        code, lines = self.run(command)
+        if code:
+            raise ConfigError(
+                f"install.py could not {purpose}: {last_error(lines)}.",
+                f"Check the network connection and the free disk space; the log is {self.log}.",
+            )
 
-    def run(self, command: list[str], purpose: str) -> None:
-        """Run a command; all that it prints goes to the log, its downloads are reported."""
+    def run(self, command: list[str]) -> tuple[int, list[str]]:
+        """Run a command and log all that it prints; gives its exit code and its lines."""
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -102,11 +107,7 @@ class Installer:
         ) as process:
             assert process.stdout is not None
             lines = list(self.heard(process.stdout))
-        if process.returncode:
-            raise ConfigError(
-                f"install.py could not {purpose}: {last_error(lines)}.",
-                f"Check the network connection and the free disk space; the log is {self.log}.",
-            )
+        return process.returncode, lines
 
     def heard(self, stream: Iterable[str]) -> Iterator[str]:
         with self.log.open("a", encoding="utf-8") as log:

@@ -1,4 +1,4 @@
-"""Which torch the environment gets: the host's where its version was tested, else one of its own."""
+"""Which torch the environment gets: the host's where its version was tested, else its own."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ import sys
 from importlib.machinery import PathFinder
 
 FOLDER = {folder}
-NAMES = {{"torch", "torchgen", "functorch", "triton", "nvidia", "cuda", "rocm_sdk", "_rocm_sdk_core"}}
+NAMES = {{"torch", "torchgen", "functorch", "triton", "nvidia", "cuda"}}
+NAMES |= {{"rocm_sdk", "_rocm_sdk_core"}}
 
 
 class HostTorch:

@@ -75,6 +75,7 @@ def make_class_images(job: ClassImagesJob, report: Report, control: Control) -> 
     images, count = job.images, job.prior.num_class_images
     missing = images.missing(count)
     if missing:
+        images.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
         drawer = job.load_drawer()
         size = job.prior.class_batch_size or choose_batch_size(job.resolution, drawer.device)

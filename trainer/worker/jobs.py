@@ -122,11 +122,15 @@ def named_models(parts: Parts) -> list[tuple[str, nn.Module]]:
 
 
 def add_delta(module: nn.Linear, name: str, weights: dict[str, Tensor], strength: float) -> None:
-    """Take a layer's LoRA weights out of the file's and add them to the layer."""
-    if f"{name}.lora_down.weight" not in weights:
+    """Take a layer's LoRA weights out of the file's, if they fit, and add them to the layer."""
+    keys = [f"{name}.lora_up.weight", f"{name}.lora_down.weight"]
+    if not all(key in weights for key in keys):
         return
-    down = weights.pop(f"{name}.lora_down.weight").float()
-    up = weights.pop(f"{name}.lora_up.weight").float()
-    alpha = weights.pop(f"{name}.alpha", torch.tensor(len(down))).item()
+    up, down = (weights[key].float() for key in keys)
+    if (len(up), down.shape[1]) != module.weight.shape:
+        return
+    alpha = weights.get(f"{name}.alpha", torch.tensor(len(down))).item()
+    for key in [*keys, f"{name}.alpha"]:
+        weights.pop(key, None)
     delta = strength * alpha / len(down) * (up @ down)
     module.weight.copy_(module.weight.float() + delta.to(module.weight.device))

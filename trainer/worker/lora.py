@@ -139,6 +139,7 @@ def save_lora(path: Path, adapter: Adapter, config: Config, base: BaseModel, ste
     """
     dtype = DTYPES[config.lora.save_precision]
     weights = adapter.weights(dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, save(weights, file_metadata(path.stem, config, base, steps)))
     check_lora(path, weights)
     write_atomic(path.with_suffix(".json"), json.dumps(card(config, base), indent=2))

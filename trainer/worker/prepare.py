@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -100,6 +101,7 @@ def check_sources(config: Config) -> Sources:
     Raises:
         ConfigError: something cannot be used.
     """
+    check_writable(Path(config.result.output).parent, "output")
     base = models.open_base(config.model)
     warnings: list[Warning] = []
     skip: Callable[[ConfigError], None] = lambda error: warnings.append(  # noqa: E731
@@ -111,6 +113,23 @@ def check_sources(config: Config) -> Sources:
     report = inspect_photos(photos, config.instance, token_count)
     warnings += [Warning(note.code, note.message, note.hint) for note in report.warnings()]
     return Sources(config, base, photos, warnings)
+
+
+def check_writable(folder: Path, setting: str) -> None:
+    """Refuse a folder in which nothing can be written; it need not exist yet.
+
+    Raises:
+        ConfigError: names the setting and the reason.
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return
+    except OSError as error:
+        raise ConfigError(
+            f"{setting}: the folder {existing} cannot be written to: {error.strerror}.",
+            "Choose another folder, or change its permissions.",
+        ) from error
 
 
 def prepare(

@@ -28,7 +28,15 @@ from .memory import memory_plan, peak_gib, with_checkpointing
 from .models import PromptEmbeds
 from .optim import make_optimizer, set_learning_rate
 from .plot import plot_losses
-from .prepare import Parts, PromptTable, Sources, check_sources, encode_table, prepare
+from .prepare import (
+    Parts,
+    PromptTable,
+    Sources,
+    check_sources,
+    check_writable,
+    encode_table,
+    prepare,
+)
 from .sample import Sampler, draw, starting_noise
 
 RATE_WINDOW = 20  # updates over which the shown speed is averaged
@@ -95,6 +103,7 @@ def due(step: int, every: int | None) -> bool:
 
 def set_up(job: Job) -> Training:
     """Check, prepare and load everything up to the first step."""
+    check_writable(job.run.folder.parent, "run folder")
     sources = check_sources(job.config)
     training = job.config.training
     accelerator = make_accelerator(training.mixed_precision, training.gradient_accumulation_steps)

@@ -1,0 +1,79 @@
+"""Runs the trainer's commands in its own environment, which it installs when needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PACK = Path(__file__).absolute().parent
+sys.path.insert(0, str(PACK))  # embedded Pythons do not look beside the script
+
+from trainer import environment  # noqa: E402
+from trainer.errors import ConfigError  # noqa: E402
+from trainer.settings import nearest  # noqa: E402
+
+COMMANDS = {
+    "train": "train a LoRA",
+    "class-images": "make class images",
+    "sample": "draw pictures",
+    "inspect": "say what a checkpoint or LoRA is",
+    "doctor": "say what this machine has, and what will be used",
+    "test": "run the tests; further arguments go to pytest",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; gives its exit code, 2 for an unknown command."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"There is no command {command!r}. {nearest(command, COMMANDS)}", file=sys.stderr)
+        return 2
+    if command == "doctor":
+        print(environment.doctor())
+        return 0
+    try:
+        environment.build(report)
+        return run_tests(rest) if command == "test" else run_in_environment("trainer", *arguments)
+    except ConfigError as error:
+        report(str(error))
+        return 1
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    title = "Usage: python dreambooth.py COMMAND ...; COMMAND --help says more."
+    return "\n".join([title, "", *lines])
+
+
+def report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_tests(arguments: list[str]) -> int:
+    environment.install_dev(report)
+    os.chdir(PACK)
+    return run_in_environment("pytest", *arguments)
+
+
+def run_in_environment(module: str, *arguments: str) -> int:
+    """Become the worker's Python; on Windows wait for it, and leave Ctrl-C to it."""
+    command = environment.worker_command("-m", module, *arguments)
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(command[0], command, environment.worker_env())
+    process = subprocess.Popen(command, env=environment.worker_env())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
