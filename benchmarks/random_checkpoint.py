@@ -43,7 +43,7 @@ UNETS = {
     ("sdxl", "full"): UNetSize((320, 640, 1280), (0, 2, 10), 2),
     ("sd1", "host"): UNetSize((320, 640), (1, 1), 1),
     ("sd2", "host"): UNetSize((320, 640), (1, 1), 1),
-    ("sdxl", "host"): UNetSize((320, 320, 320), (0, 2, 2), 2),
+    ("sdxl", "host"): UNetSize((320, 320, 320), (0, 1, 2), 2),
     ("sd1", "tiny"): UNetSize((32, 64), (1, 1), 1),
     ("sd2", "tiny"): UNetSize((64, 128), (1, 1), 1),
     ("sdxl", "tiny"): UNetSize((64, 64, 128), (0, 1, 2), 1),

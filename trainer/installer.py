@@ -113,7 +113,7 @@ class Installer:
         with self.log.open("a", encoding="utf-8") as log:
             for line in stream:
                 log.write(line)
-                if line.lstrip().startswith("Downloading "):
+                if line.lstrip().startswith("Downloading ") and "kB)" not in line:
                     self.report(line.strip())
                 yield line
 
