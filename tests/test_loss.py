@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 from torch.func import functional_call
-from trainer.run import Run
 
 from tests.conftest import CLASS_PROMPT, PROMPT
+from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control
 from trainer.worker.data import Share, step_batches

@@ -122,6 +122,8 @@ def build(report: Callable[[str], None]) -> None:
         raise ConfigError(f"This is Python {sys.version.split()[0]}.", "Use Python 3.10 or newer.")
     if override():
         return check_ready()
+    if not is_ready() and Path(sys.prefix) == ENVIRONMENT:
+        raise ConfigError("The environment cannot install itself.", "Use the host's Python.")
     try:
         with locked(LOCK, report):
             if not is_ready():

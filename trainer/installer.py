@@ -91,7 +91,8 @@ class Installer:
         if code:
             raise ConfigError(
                 f"install.py could not {purpose}: {last_error(lines)}.",
-                f"Check the network connection and the free disk space; the log is {self.log}.",
+                "Check the network connection and the free disk space, then run install.py again; "
+                f"the log is {self.log}.",
             )
 
     def run(self, command: list[str]) -> tuple[int, list[str]]:

@@ -1,0 +1,44 @@
+"""Which settings each node shows; all others come over the wires."""
+
+from __future__ import annotations
+
+from ..trainer.config import (
+    InstanceConfig,
+    LoraConfig,
+    PriorConfig,
+    ResultConfig,
+    SampleConfig,
+    TrainingConfig,
+    all_settings,
+)
+from ..trainer.settings import Setting, settings_of
+
+FROM_WIRES = frozenset(
+    ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]
+)
+SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
+
+
+def shown(groups: list[type], first: tuple[str, ...], elsewhere: frozenset[str]) -> list[str]:
+    """Names of a node's settings: `first`, then the plain ones, then the advanced ones."""
+    found = [spec for group in groups for spec in settings_of(group)]
+    plain = [spec.name for spec in found if not spec.advanced]
+    advanced = [spec.name for spec in found if spec.advanced]
+    return [name for name in dict.fromkeys([*first, *plain, *advanced]) if name not in elsewhere]
+
+
+PHOTO_SETTINGS = shown([InstanceConfig], ("instance_prompt", "class_prompt"), FROM_WIRES)
+TRAIN_SETTINGS = shown(
+    [TrainingConfig, LoraConfig, PriorConfig, SampleConfig, ResultConfig],
+    ("max_train_steps", "learning_rate", "rank", "seed"),
+    FROM_WIRES | {"class_prompt"},
+)
+CLASS_SETTINGS = {  # under the names that ComfyUI's own samplers use
+    "class_prompt": "class_prompt",
+    "negative_prompt": "class_negative_prompt",
+    "num_class_images": "num_class_images",
+    "resolution": "resolution",
+    "seed": "class_seed",
+    "steps": "class_inference_steps",
+    "cfg": "class_guidance_scale",
+}
