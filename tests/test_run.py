@@ -225,11 +225,11 @@ def test_refused_settings_leave_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
-    earlier = Run(tmp_path / "run")
+def test_a_run_that_was_there_stays(start_worker: StartWorker, tmp_path: Path) -> None:
+    earlier = Run(tmp_path / "é run")
     earlier.create("{}")
-    list(Worker({"command": "train", "run": str(earlier.folder), "config": {}}).events())
+    script = 'tell("failed", code="config", message="no", hint="yes", log_path="")'
+    list(start_worker(script).events())
     assert earlier.config.exists()
 
 

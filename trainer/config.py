@@ -96,7 +96,11 @@ class PriorConfig:
         "", help="What class images should not show.", advanced=True
     )
     class_guidance_scale: float = setting(
-        7.5, minimum=1, maximum=30, help="Guidance of class images.", advanced=True
+        7.5,
+        minimum=1,
+        maximum=30,
+        help="How closely class images follow their prompt (guidance scale).",
+        advanced=True,
     )
     class_inference_steps: int = setting(
         25, minimum=1, maximum=200, help="Sampling steps of class images.", advanced=True
@@ -203,7 +207,11 @@ class SampleConfig:
     )
     sample_negative_prompt: str = setting("", help="What samples should not show.", advanced=True)
     sample_guidance_scale: float = setting(
-        7.5, minimum=1, maximum=30, help="Guidance of samples.", advanced=True
+        7.5,
+        minimum=1,
+        maximum=30,
+        help="How closely samples follow their prompt (guidance scale).",
+        advanced=True,
     )
     sample_inference_steps: int = setting(
         20, minimum=1, maximum=200, help="Sampling steps of samples.", advanced=True

@@ -80,14 +80,16 @@ def alphas(header: Header) -> tuple[float, ...]:
     return tuple(sorted({alpha for name in scalars for alpha in read_floats(header, name) or ()}))
 
 
-def lora_model(header: Header) -> Family | str | None:
-    """The family that a LoRA was made for, another model's name, or None where nothing tells."""
-    other = next((name for name, mark in OTHER_MODELS.items() if has_key(header, mark)), None)
-    if other:
-        return other
-    for shape in shapes(header, UNET_CONTEXT):
-        if len(shape) == 2:
-            return FAMILY_OF_CONTEXT.get(shape[1])
+def other_lora_model(header: Header) -> str | None:
+    """The model's name where a LoRA was made for none of our families."""
+    return next((name for name, mark in OTHER_MODELS.items() if has_key(header, mark)), None)
+
+
+def lora_family(header: Header) -> Family | None:
+    """The family that a LoRA was made for; None where nothing tells."""
+    contexts = [shape[1] for shape in shapes(header, UNET_CONTEXT) if len(shape) == 2]
+    if contexts:
+        return FAMILY_OF_CONTEXT.get(contexts[0])
     if has_key(header, SECOND_ENCODER):
         return "sdxl"
     return text_encoder_family(header) or family_from_metadata(header.metadata)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .lora_kind import FAMILY_OF_CONTEXT, Family, LoraInfo, find, has_key, lora_info, lora_model
+from .lora_kind import (
+    FAMILY_OF_CONTEXT,
+    Family,
+    LoraInfo,
+    find,
+    has_key,
+    lora_family,
+    lora_info,
+    other_lora_model,
+)
 from .safetensors_header import Header
 
 Kind = Literal[
@@ -47,7 +56,6 @@ VAE_PARTS = (
     re.compile(r"^first_stage_model\.(decoder\.conv_in|taesd_decoder\.1)\."),
 )
 CONTEXT = re.compile(r"attn2\.to_k\.weight$")
-PARTLY_UNET = re.compile(r"(^|\.)(motion_modules|ip_adapter|image_proj)\.")
 DIFFUSERS_UNET = re.compile(r"^(unet\.)?conv_in\.weight$")
 DIFFUSERS_BLOCKS = re.compile(r"^(unet\.)?up_blocks\.0\.")
 VAE_FILE = re.compile(r"^((first_stage_model|vae)\.)?(decoder\.conv_in|taesd_decoder\.1)\.weight$")
@@ -115,6 +123,7 @@ class ModelFile:
         family: set only for what fits plain SD 1.x, SD 2.x or SDXL, so not for inpainting models.
         description: for people, as in "an SD3 checkpoint".
         folder: the diffusers folder.
+        latent_channels: of a VAE file.
     """
 
     header: Header
@@ -125,6 +134,7 @@ class ModelFile:
     has_text_encoder: bool = False
     lora: LoraInfo | None = None
     folder: Path | None = None
+    latent_channels: int | None = None
 
     @property
     def path(self) -> Path:
@@ -159,9 +169,9 @@ def as_lora(header: Header) -> ModelFile | None:
     info = lora_info(header)
     if info is None:
         return None
-    made_for = lora_model(header)
-    family = next((name for name in TITLES if name == made_for), None)
-    title = TITLES[family] if family else made_for or "an unknown model"
+    other = other_lora_model(header)
+    family = None if other else lora_family(header)
+    title = TITLES[family] if family else other or "an unknown model"
     return ModelFile(header, "lora", family, f"a {info.algorithm} for {title}", lora=info)
 
 
@@ -219,17 +229,21 @@ def checkpoint(header: Header, family: Family | None, title: str) -> ModelFile:
     encoders = TEXT_ENCODERS[family] if family else (ANY_TEXT_ENCODER,)
     has_text_encoder = all(has_key(header, part) for part in encoders)
     has_vae = all(has_key(header, part) for part in VAE_PARTS)
-    missing = [] if has_text_encoder else ["text encoder"]
-    missing += [] if has_vae else ["VAE"]
-    without = " without " + " and ".join(missing) if missing else ""
-    kind = "diffusion_model" if len(missing) == 2 else "checkpoint"
-    noun = "U-Net" if kind == "diffusion_model" else "checkpoint"
-    description = f"{with_article(title)} {noun}{without}"
+    is_checkpoint = has_text_encoder or has_vae
+    kind = "checkpoint" if is_checkpoint else "diffusion_model"
+    noun = "checkpoint" if is_checkpoint else "U-Net"
+    description = checkpoint_description(title, noun, has_vae, has_text_encoder)
     return ModelFile(header, kind, family, description, has_vae, has_text_encoder)
 
 
+def checkpoint_description(title: str, noun: str, has_vae: bool, has_text_encoder: bool) -> str:
+    parts = {"text encoder": has_text_encoder, "VAE": has_vae}
+    missing = " or ".join(name for name, there in parts.items() if not there)
+    return f"{with_article(title)} {noun}" + (f" without {missing}" if missing else "")
+
+
 def with_article(title: str) -> str:
-    return ("an " if title[0] in "AEIOaeio" or title[:2] in ("SD", "LC") else "a ") + title
+    return ("an " if title.startswith(("SD", "LCM", "EDM", "I", "i")) else "a ") + title
 
 
 def as_transformer(header: Header) -> ModelFile | None:
@@ -256,7 +270,7 @@ def as_vae(header: Header) -> ModelFile | None:
     if not first or len(first.shape) != 4:
         return None
     description = f"a VAE with {first.shape[1]} latent channels"
-    return ModelFile(header, "vae", None, description, has_vae=True)
+    return ModelFile(header, "vae", None, description, has_vae=True, latent_channels=first.shape[1])
 
 
 def as_embedding(header: Header) -> ModelFile:

@@ -166,9 +166,14 @@ def vae_config(shapes: Shapes, scaling_factor: float) -> dict[str, Any]:
     }
 
 
-def vae_levels(shapes: Iterable[str]) -> int:
-    found = [int(m[1]) for m in (re.match(r"encoder\.down\.(\d+)\.", key) for key in shapes) if m]
-    return max(found) + 1
+def vae_levels(names: Iterable[str], pattern: str = r"encoder\.down\.(\d+)\.") -> int:
+    """Count the resolutions of a VAE in the original layout."""
+    return max(int(match[1]) for match in (re.match(pattern, name) for name in names) if match) + 1
+
+
+def vae_folder_levels(names: Iterable[str]) -> int:
+    """Count the resolutions of a VAE in diffusers' layout."""
+    return vae_levels(names, r"encoder\.down_blocks\.(\d+)\.")
 
 
 def vae_pairs(num_levels: int) -> Pairs:

@@ -5,7 +5,6 @@ Legend: B images, L = 77 tokens, D text width, P pooled width.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from ..config import ModelConfig
 from ..errors import ConfigError
-from ..model_file import ModelFile, predicts_velocity, require_base
+from ..model_file import ModelFile, predicts_velocity, require_base, require_vae
 from ..tokenizer import END, prompt_ids
 from . import layout
 from .layout import Weights
@@ -132,12 +131,10 @@ def open_base(config: ModelConfig) -> BaseModel:
     assert file.family is not None
     family = FAMILIES[file.family]
     vae_path = None if config.vae is None else Path(config.vae)
-    if vae_path is not None and not vae_path.is_file():
-        raise ConfigError(f"vae {config.vae!r} is no file.", "Give a VAE .safetensors file.")
+    if vae_path is not None:
+        require_vae(vae_path)
     prediction_type = config.prediction_type
-    if prediction_type == "auto" and path.is_dir():
-        prediction_type = folder_prediction_type(path)
-    elif prediction_type == "auto":
+    if prediction_type == "auto":
         prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
     return BaseModel(path, vae_path, file, family, prediction_type)
 
@@ -193,6 +190,13 @@ def load_vae_file(path: Path, family: Family) -> AutoencoderKL:
 
 
 def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
+    """Make the VAE from weights in the original or in diffusers' layout.
+
+    Raises:
+        ConfigError: they are no complete AutoencoderKL.
+    """
+    if "encoder.conv_norm_out.weight" in weights:
+        weights = layout.vae_from_diffusers(weights, layout.vae_folder_levels(weights))
     if "encoder.down.0.block.0.conv1.weight" not in weights:
         raise ConfigError(
             f"{path.name} holds no VAE in the original layout.",
@@ -312,9 +316,3 @@ def encode_prompts(
         else:
             states.append(output.last_hidden_state)
     return PromptEmbeds(torch.cat(states, dim=-1), pooled)
-
-
-def folder_prediction_type(folder: Path) -> str:
-    """What the U-Net of a diffusers folder predicts, from its scheduler's config."""
-    file = folder / "scheduler" / "scheduler_config.json"
-    return json.loads(file.read_text("utf-8")).get("prediction_type", "epsilon")

@@ -1,0 +1,135 @@
+"""The base model that three wires carry: a file, or a model that was patched on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_sampling
+import comfy.sd
+import comfy.supported_models
+import torch
+
+from ..trainer.errors import ConfigError
+from ..trainer.fingerprint import file_sha256
+from . import places
+from .graph import Prompt, straight_wires, wires_key
+
+NAMES = ("model", "clip", "vae")
+TRAINABLE = (
+    comfy.supported_models.SD15,
+    comfy.supported_models.SD20,
+    comfy.supported_models.SDXL,
+)
+OTHER_LAYER = (
+    "The CLIP wire stops at layer {0}, which training does not: the LoRA fits the model's usual "
+    "layer best."
+)
+
+
+@dataclass(frozen=True)
+class Wires:
+    """The three parts of a model as ComfyUI hands them over; never changed by us."""
+
+    model: Any
+    clip: Any
+    vae: Any
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model for the worker.
+
+    Args:
+        identity: {"base": SHA-256 of the file} or {"patched_base": key of what led to it}.
+        path: the checkpoint; of a patched model the file that `export` writes.
+        notes: what training does differently from the wires.
+    """
+
+    identity: Mapping[str, str]
+    path: Path
+    vae_path: Path | None
+    prediction_type: str
+    notes: Sequence[str]
+
+    @property
+    def patched(self) -> bool:
+        return "patched_base" in self.identity
+
+    @property
+    def shaping(self) -> dict[str, str]:
+        """Everything of the base that shapes its images."""
+        vae = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
+        return {**self.identity, **vae}
+
+
+def find_base(wires: Wires, prompt: Prompt, node: str) -> Base:
+    """Say what a node's wires carry.
+
+    Raises:
+        ConfigError: it cannot be trained.
+    """
+    prediction = prediction_type(wires.model)
+    layer = wires.clip.layer_idx
+    notes = [] if layer in (None, usual_layer(wires.model)) else [OTHER_LAYER.format(layer)]
+    straight = straight_wires(prompt, node)
+    if straight is not None:
+        path = places.model_file("checkpoints", straight.checkpoint)
+        vae = None if straight.vae is None else places.model_file(*straight.vae)
+        if path is not None and (vae is not None) == (straight.vae is not None):
+            return Base({"base": file_sha256(path)}, path, vae, prediction, notes)
+    require_trainable(wires.model)
+    key = wires_key(prompt, node, NAMES, places.file_stamp)
+    path = places.cache_folder() / "bases" / f"{key[:20]}.safetensors"
+    return Base({"patched_base": key}, path, None, prediction, notes)
+
+
+def require_trainable(model: Any) -> None:
+    config = model.model.model_config
+    if not isinstance(config, TRAINABLE):
+        raise ConfigError(
+            f"The MODEL wire carries {type(config).__name__}, which cannot be trained here.",
+            "Use a checkpoint of SD 1.x, SD 2.x or SDXL.",
+        )
+
+
+def usual_layer(model: Any) -> int:
+    return -1 if isinstance(model.model.model_config, comfy.supported_models.SD15) else -2
+
+
+def prediction_type(model: Any) -> str:
+    """What the model predicts, as the trainer names it.
+
+    Raises:
+        ConfigError: something that only sampling knows.
+    """
+    sampling = model.get_model_object("model_sampling")
+    kinds = comfy.model_sampling
+    odd = isinstance(sampling, (kinds.EDM, kinds.X0))
+    if odd or not isinstance(sampling, kinds.ModelSamplingDiscrete):
+        require_trainable(model)
+        raise ConfigError(
+            "The MODEL wire predicts neither noise nor velocity in discrete steps.",
+            "Wire the checkpoint without a ModelSampling node, or use another checkpoint.",
+        )
+    return "v_prediction" if isinstance(sampling, kinds.V_PREDICTION) else "epsilon"
+
+
+def export(base: Base, wires: Wires) -> None:
+    """Write a patched model for the worker, unless it is there; only the newest is kept."""
+    folder = base.path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.iterdir():
+        if other != base.path:
+            other.unlink()
+    if base.path.exists():
+        return
+    sampling = wires.model.get_model_object("model_sampling")
+    markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
+    partial = folder / "partial.safetensors"
+    comfy.sd.save_checkpoint(
+        str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers
+    )
+    partial.replace(base.path)

@@ -1,0 +1,200 @@
+"""A training as the node asks for it: its config, its fingerprint, and runs of the past."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..trainer.config import Config, InstanceConfig
+from ..trainer.errors import ConfigError
+from ..trainer.events import Event, Finished, Started, from_line
+from ..trainer.fingerprint import file_sha256, settings_key
+from ..trainer.names import check_file_stem
+from ..trainer.presets import preset_values
+from ..trainer.run import Run, unique_path, write_atomic
+from ..trainer.settings import Setting, settings_of
+from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS
+from .wires import ClassImages, InstanceSet
+
+NO_PRESET = "none"
+GO_ON, START_OVER = "go on", "start over"
+INPUTS_FILE = "inputs.json"  # in a run folder: what the run was made from
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """What the worker opens, and what it is whatever the file's name."""
+
+    identity: Mapping[str, str]
+    path: Path
+    vae_path: Path | None
+    prediction_type: str
+
+
+def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what the node's inputs hold as the settings' own values."""
+    return {name: setting_value(SETTINGS[name], value) for name, value in given.items()}
+
+
+def setting_value(spec: Setting, value: Any) -> Any:
+    if spec.optional and spec.type in (int, float) and value == 0:
+        return None
+    if spec.type is tuple and isinstance(value, str):
+        return tuple(line.strip() for line in value.splitlines() if line.strip())
+    return value
+
+
+def with_preset(values: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    """Let a preset fill in the settings of the node that are left at their default."""
+    filled = dict(values)
+    for name, value in chosen(preset).items():
+        default = SETTINGS[name].default
+        if name in TRAIN_SETTINGS and filled.get(name, default) == default:
+            filled[name] = value
+    return filled
+
+
+def preset_differences(preset: str, instance: InstanceConfig) -> list[str]:
+    """What the preset would have set for the photos, where they were loaded otherwise."""
+    wanted = {name: value for name, value in chosen(preset).items() if hasattr(instance, name)}
+    return [
+        f"{name} {getattr(instance, name)}, the preset has {value}"
+        for name, value in wanted.items()
+        if getattr(instance, name) != value
+    ]
+
+
+def chosen(preset: str) -> dict[str, Any]:
+    return {} if preset == NO_PRESET else preset_values(preset)
+
+
+def output_path(loras: Path, output_name: str) -> Path:
+    """Where the LoRA is to be written.
+
+    Raises:
+        ConfigError: the name is no plain file name.
+    """
+    name = output_name.strip().removesuffix(".safetensors")
+    check_file_stem(name, "output_name")
+    return loras / f"{name}.safetensors"
+
+
+def make_config(
+    values: Mapping[str, Any],
+    base: BaseFiles,
+    photos: InstanceSet,
+    classes: ClassImages | None,
+    output: Path,
+) -> Config:
+    """The complete job.
+
+    Raises:
+        ConfigError: a value is bad, or the class images are another model's.
+    """
+    instance = {s.name: getattr(photos.config, s.name) for s in settings_of(InstanceConfig)}
+    prior: dict[str, Any] = {"class_prompt": photos.class_prompt}
+    if classes is not None:
+        check_same_base(classes, base.identity)
+        prior = {
+            "class_prompt": classes.settings["class_prompt"],
+            "class_images": str(classes.folder),
+            "num_class_images": classes.count,
+        }
+    return Config.from_values(
+        {
+            **values,
+            **instance,
+            **prior,
+            "base": str(base.path),
+            "vae": None if base.vae_path is None else str(base.vae_path),
+            "prediction_type": base.prediction_type,
+            "output": str(output),
+        }
+    )
+
+
+def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:
+    if any(classes.settings.get(name) != value for name, value in identity.items()):
+        raise ConfigError(
+            "The class images were made with another model than the one to be trained.",
+            "Wire Generate Class Images and DreamBooth Train to the same model.",
+        )
+
+
+def fingerprint(
+    config: Config, base: BaseFiles, photos: InstanceSet, classes: ClassImages | None
+) -> str:
+    """One text for everything that shapes the LoRA: equal inputs, equal LoRA."""
+    settings = {name: value for name, value in config.flat().items() if name not in FROM_WIRES}
+    return settings_key(
+        {
+            "settings": settings,
+            "base": dict(base.identity),
+            "vae": None if base.vae_path is None else file_sha256(base.vae_path),
+            "prediction_type": base.prediction_type,
+            "photos": photos.fingerprint,
+            "class_images": None if classes is None else dict(classes.settings),
+            "output_name": Path(config.result.output).name,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run with the same fingerprint, and how it ended."""
+
+    run: Run
+    last: Event | None
+    family: str
+
+    @property
+    def lora(self) -> Path | None:
+        """The finished LoRA, if it is still there."""
+        if not isinstance(self.last, Finished) or not Path(self.last.lora_path).is_file():
+            return None
+        return Path(self.last.lora_path)
+
+
+def past_runs(folder: Path, wanted: str) -> list[PastRun]:
+    """Runs of the same fingerprint, newest first."""
+    found: list[PastRun] = []
+    files = sorted(folder.glob(f"*/{INPUTS_FILE}"), key=lambda path: path.stat().st_mtime)
+    for file in reversed(files):
+        if json.loads(file.read_text("utf-8")).get("fingerprint") == wanted:
+            found.append(past_run(Run(file.parent)))
+    return found
+
+
+def past_run(run: Run) -> PastRun:
+    """Read how a run went from its events."""
+    last: Event | None = None
+    family = ""
+    for event in read_events(run):
+        last = event
+        if isinstance(event, Started):
+            family = event.family
+    return PastRun(run, last, family)
+
+
+def read_events(run: Run) -> Iterator[Event]:
+    if run.events.exists():
+        for line in run.events.read_text("utf-8").splitlines():
+            yield from_line(line)
+
+
+def new_run(folder: Path, name: str) -> Run:
+    return Run(unique_path(folder, name, ""))
+
+
+def remember(run: Run, key: str) -> None:
+    """Keep a run's fingerprint, for the next time that the node is asked."""
+    write_atomic(run.folder / INPUTS_FILE, json.dumps({"fingerprint": key}))
+
+
+def lost_loras(folder: Path) -> list[str]:
+    """Finished LoRAs that were deleted since: their runs are to be done again."""
+    ends = (past_run(Run(file.parent)) for file in sorted(folder.glob(f"*/{INPUTS_FILE}")))
+    return [str(end.run.folder) for end in ends if isinstance(end.last, Finished) and not end.lora]

@@ -1,0 +1,53 @@
+"""Hosts import the light half of the trainer at their start: it must cost next to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).parents[1]
+HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "PIL", "numpy"}
+LIGHT = sorted(
+    f"trainer.{path.stem}"
+    for path in (PACK / "trainer").glob("*.py")
+    if path.stem not in ("__init__", "__main__")
+)
+MOST_MS, ATTEMPTS = 50, 5
+IMPORT_ALL = """
+import importlib, json, sys, time
+begin = time.perf_counter()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps([1000 * (time.perf_counter() - begin), list(sys.modules)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_imports(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, list[str]]]:
+    """Milliseconds and modules of several fresh interpreters, with compiled files as in a host."""
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled"))}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", IMPORT_ALL, *LIGHT]
+    answers = [subprocess.check_output(command, env=env, cwd=PACK) for _ in range(ATTEMPTS + 1)]
+    return [tuple(json.loads(answer)) for answer in answers[1:]]  # the first one compiled them
+
+
+def test_light_modules_import_nothing_heavy(
+    fresh_imports: list[tuple[float, list[str]]],
+) -> None:
+    imported = set(fresh_imports[0][1])
+    assert set(LIGHT) <= imported
+    assert not HEAVY & imported
+    assert "trainer.worker" not in imported
+
+
+def test_light_modules_are_imported_within_50_ms(
+    fresh_imports: list[tuple[float, list[str]]],
+) -> None:
+    assert statistics.median(taken for taken, _ in fresh_imports) < MOST_MS
