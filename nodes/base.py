@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import comfy.model_sampling
@@ -16,6 +14,7 @@ from ..trainer.errors import ConfigError
 from ..trainer.fingerprint import file_sha256
 from . import places
 from .graph import Prompt, straight_wires, wires_key
+from .wires import Base
 
 NAMES = ("model", "clip", "vae")
 TRAINABLE = (
@@ -38,33 +37,6 @@ class Wires:
     vae: Any
 
 
-@dataclass(frozen=True)
-class Base:
-    """A base model for the worker.
-
-    Args:
-        identity: {"base": SHA-256 of the file} or {"patched_base": key of what led to it}.
-        path: the checkpoint; of a patched model the file that `export` writes.
-        notes: what training does differently from the wires.
-    """
-
-    identity: Mapping[str, str]
-    path: Path
-    vae_path: Path | None
-    prediction_type: str
-    notes: Sequence[str]
-
-    @property
-    def patched(self) -> bool:
-        return "patched_base" in self.identity
-
-    @property
-    def shaping(self) -> dict[str, str]:
-        """Everything of the base that shapes its images."""
-        vae = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
-        return {**self.identity, **vae}
-
-
 def find_base(wires: Wires, prompt: Prompt, node: str) -> Base:
     """Say what a node's wires carry.
 
@@ -73,7 +45,8 @@ def find_base(wires: Wires, prompt: Prompt, node: str) -> Base:
     """
     prediction = prediction_type(wires.model)
     layer = wires.clip.layer_idx
-    notes = [] if layer in (None, usual_layer(wires.model)) else [OTHER_LAYER.format(layer)]
+    usual = layer in (None, usual_layer(wires.model))
+    notes = () if usual else (OTHER_LAYER.format(layer),)
     straight = straight_wires(prompt, node)
     if straight is not None:
         path = places.model_file("checkpoints", straight.checkpoint)
@@ -129,7 +102,5 @@ def export(base: Base, wires: Wires) -> None:
     sampling = wires.model.get_model_object("model_sampling")
     markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
     partial = folder / "partial.safetensors"
-    comfy.sd.save_checkpoint(
-        str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers
-    )
+    comfy.sd.save_checkpoint(str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers)
     partial.replace(base.path)

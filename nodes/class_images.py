@@ -28,9 +28,6 @@ class GenerateClassImages(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        fields = {name: setting_input(SETTINGS[at], name) for name, at in CLASS_SETTINGS.items()}
-        for field in fields.values():
-            field.extra_dict = None  # nothing here is advanced
         return io.Schema(
             node_id="DreamBoothGenerateClassImages",
             display_name="Generate Class Images",
@@ -42,7 +39,7 @@ class GenerateClassImages(io.ComfyNode):
                 io.Model.Input("model", tooltip="The model that will be trained."),
                 io.Clip.Input("clip", tooltip="Its text encoder."),
                 io.Vae.Input("vae", tooltip="Its VAE."),
-                *fields.values(),
+                *(setting_input(SETTINGS[at], name) for name, at in CLASS_SETTINGS.items()),
                 *sampler_inputs(),
             ],
             outputs=[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -20,12 +19,8 @@ TEXT_SEC = 0.25  # between two lines of progress text
 PREVIEW_PX = 512
 
 
-def follow(worker: Worker, page: Page, began: Callable[[], None]) -> events.Event:
-    """Show a run's events until it ends; after cancel, stop it and wait until it has saved.
-
-    Args:
-        began: called once the worker has taken the job up.
-    """
+def follow(worker: Worker, page: Page) -> events.Event:
+    """Show a run's events until it ends; after cancel, stop it and wait until it has saved."""
     view = View(page)
     while not mm.processing_interrupted():
         event = worker.poll_event(POLL_SEC)
@@ -33,7 +28,6 @@ def follow(worker: Worker, page: Page, began: Callable[[], None]) -> events.Even
             return event
         if event is None:
             continue
-        began()
         try:
             view.show(event)
         except mm.InterruptProcessingException:  # cancelled since the look above

@@ -17,8 +17,16 @@ LoraType = io.Custom("LORA")
 
 
 def setting_inputs(names: Iterable[str]) -> list[Any]:
-    """One input for each of the named settings."""
-    return [setting_input(SETTINGS[name]) for name in names]
+    """One input for each of the named settings; advanced ones may be left out of a graph."""
+    return [marked_input(SETTINGS[name]) for name in names]
+
+
+def marked_input(spec: Setting) -> Any:
+    made = setting_input(spec)
+    if spec.advanced:
+        made.optional = True
+        made.extra_dict = {"advanced": True}  # web/advanced.js hides it
+    return made
 
 
 def setting_input(spec: Setting, name: str | None = None) -> Any:
@@ -27,13 +35,7 @@ def setting_input(spec: Setting, name: str | None = None) -> Any:
     Args:
         name: the input's, if it is not the setting's.
     """
-    made = plain_input(spec, name or spec.name)
-    if spec.advanced:
-        made.extra_dict = {**(made.extra_dict or {}), "advanced": True}
-    return made
-
-
-def plain_input(spec: Setting, name: str) -> Any:
+    name = name or spec.name
     default = None if spec.required else spec.default
     if spec.choices:
         return io.Combo.Input(name, options=list(spec.choices), default=default, tooltip=spec.help)

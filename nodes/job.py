@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,17 @@ from typing import Any
 from ..trainer.config import Config, InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.events import Event, Finished, Started, from_line
-from ..trainer.fingerprint import file_sha256, settings_key
+from ..trainer.fingerprint import settings_key
 from ..trainer.names import check_file_stem
 from ..trainer.presets import preset_values
 from ..trainer.run import Run, unique_path, write_atomic
 from ..trainer.settings import Setting, settings_of
 from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS
-from .wires import ClassImages, InstanceSet
+from .wires import Base, ClassImages, InstanceSet
 
 NO_PRESET = "none"
 GO_ON, START_OVER = "go on", "start over"
 INPUTS_FILE = "inputs.json"  # in a run folder: what the run was made from
-
-
-@dataclass(frozen=True)
-class BaseFiles:
-    """What the worker opens, and what it is whatever the file's name."""
-
-    identity: Mapping[str, str]
-    path: Path
-    vae_path: Path | None
-    prediction_type: str
 
 
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +74,7 @@ def output_path(loras: Path, output_name: str) -> Path:
 
 def make_config(
     values: Mapping[str, Any],
-    base: BaseFiles,
+    base: Base,
     photos: InstanceSet,
     classes: ClassImages | None,
     output: Path,
@@ -125,15 +115,14 @@ def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:
 
 
 def fingerprint(
-    config: Config, base: BaseFiles, photos: InstanceSet, classes: ClassImages | None
+    config: Config, base: Base, photos: InstanceSet, classes: ClassImages | None
 ) -> str:
     """One text for everything that shapes the LoRA: equal inputs, equal LoRA."""
     settings = {name: value for name, value in config.flat().items() if name not in FROM_WIRES}
     return settings_key(
         {
             "settings": settings,
-            "base": dict(base.identity),
-            "vae": None if base.vae_path is None else file_sha256(base.vae_path),
+            "base": base.shaping,
             "prediction_type": base.prediction_type,
             "photos": photos.fingerprint,
             "class_images": None if classes is None else dict(classes.settings),
@@ -185,13 +174,33 @@ def read_events(run: Run) -> Iterator[Event]:
             yield from_line(line)
 
 
-def new_run(folder: Path, name: str) -> Run:
+def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:
+    """The run to go on with, or a new one."""
+    if past and if_stopped == GO_ON:
+        return past[0].run
     return Run(unique_path(folder, name, ""))
 
 
-def remember(run: Run, key: str) -> None:
-    """Keep a run's fingerprint, for the next time that the node is asked."""
-    write_atomic(run.folder / INPUTS_FILE, json.dumps({"fingerprint": key}))
+@dataclass(frozen=True)
+class Task:
+    """One training for the worker."""
+
+    config: Config
+    key: str
+    run: Run
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """The worker's first line of input; a new run has nothing to resume."""
+        config = self.config.to_dict()
+        return {"command": "train", "run": str(self.run.folder), "config": config, "resume": True}
+
+    def begin(self) -> bool:
+        """Make the run's folder and keep the fingerprint there; say whether the run is new."""
+        new = not self.run.folder.exists()
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.run.folder / INPUTS_FILE, json.dumps({"fingerprint": self.key}))
+        return new
 
 
 def lost_loras(folder: Path) -> list[str]:

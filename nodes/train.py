@@ -8,25 +8,26 @@ from typing import Any
 import comfy.model_management as mm
 from comfy_api.latest import io
 
-from ..trainer.config import Config
 from ..trainer.environment import check_ready
 from ..trainer.errors import ConfigError
-from ..trainer.events import Event, Failed, Finished, Stopped
+from ..trainer.events import Event, Failed, Stopped
 from ..trainer.presets import PRESETS
-from ..trainer.run import Run, Worker
+from ..trainer.run import Worker
 from . import job, places
-from .base import Base, Wires, export, find_base
+from .base import Wires, export, find_base
 from .fields import TRAIN_SETTINGS
 from .follow import follow
 from .inputs import ClassSetType, InstanceSetType, LoraType, setting_inputs
 from .page import Page
 from .pictures import read_tensor
-from .wires import ClassImages, InstanceSet, TrainedLora
+from .wires import Base, ClassImages, InstanceSet, TrainedLora
 
 PRESET_HELP = "Fills in every setting that is left at its default. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
-STOPPED_HELP = "After a cancelled run with the same inputs: go on from its last step, or start over."
+STOPPED_HELP = (
+    "After a cancelled run with the same inputs: go on from its last step, or start over."
+)
 
 
 class TrainingFailed(Exception):
@@ -103,14 +104,86 @@ class DreamBoothTrain(io.ComfyNode):
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
-        for text in notes(base, preset, instance_set):
-            page.note("warn", "Training differs from what is wired.", text)
         values = job.with_preset(job.setting_values(settings), preset)
         output = job.output_path(places.loras_folder(), output_name)
         config = job.make_config(values, base, instance_set, class_set, output)
+        show_notes(page, base, preset, instance_set)
         key = job.fingerprint(config, base, instance_set, class_set)
         past = job.past_runs(places.runs_folder(), key)
         finished = next((run for run in past if run.lora), None)
+        report = "Same inputs as before: the finished LoRA is used again"
         if finished is None:
-            ...
-        return result(finished, config, page)
+            run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
+            finished = train(job.Task(config, key, run), base, wires, page)
+            report = "LoRA saved"
+        return result(finished, config.instance.instance_prompt, report)
+
+
+def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
+    differences = job.preset_differences(preset, photos.config)
+    texts = [*base.notes]
+    if differences:
+        texts.append(f"Load Instance Images has {', '.join(differences)}: the photos' own counts.")
+    for text in texts:
+        page.note("warn", "DreamBooth Train", text)
+
+
+def train(task: job.Task, base: Base, wires: Wires, page: Page) -> job.PastRun:
+    """Do a run in the worker.
+
+    Raises:
+        ConfigError: the user can mend it.
+        TrainingFailed: anything else that the worker could not do.
+        InterruptProcessingException: the user pressed cancel; what was trained is saved.
+    """
+    if base.patched:
+        page.text("Writing the patched model for the trainer …")
+        export(base, wires)
+    mm.unload_all_models()
+    new = task.begin()
+    worker = Worker(task.order)
+    try:
+        last = follow(worker, page)
+    finally:
+        worker.kill()  # only where following broke off; it has ended by itself otherwise
+    if new and isinstance(last, Failed) and last.code == "config":
+        task.run.remove()
+    require_finished(last, page, task.config.training.max_train_steps)
+    return job.past_run(task.run)
+
+
+def require_finished(last: Event, page: Page, steps: int) -> None:
+    """Raise what fits an end other than a finished LoRA."""
+    if isinstance(last, Stopped):
+        page.text(stopped_text(last, steps))
+        page.note("info", "Training stopped", stopped_text(last, steps))
+        raise mm.InterruptProcessingException
+    if isinstance(last, Failed) and last.code == "config":
+        raise ConfigError(last.message, last.hint)
+    if isinstance(last, Failed):
+        log = f" The log is {last.log_path}" if last.log_path else ""
+        raise TrainingFailed(f"{last.message} {last.hint}{log}")
+
+
+def stopped_text(last: Stopped, steps: int) -> str:
+    if not last.lora_path:
+        return "Stopped before the first step. Run again to go on."
+    name = Path(last.lora_path).name
+    return f"Stopped at step {last.step} of {steps}, saved as {name}. Run again to go on."
+
+
+def result(done: job.PastRun, trigger: str, report: str) -> io.NodeOutput:
+    """The node's outputs, and what it shows."""
+    assert done.lora is not None
+    samples = sorted(done.run.samples.glob("*.png"))[-1:]
+    images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
+    return io.NodeOutput(
+        TrainedLora(done.lora, trigger, done.family),
+        read_tensor(done.run.loss_plot),
+        str(done.run.folder),
+        trigger,
+        ui={"images": images, "report": [f"{report}: {done.lora.name}"]},
+    )
+
+
+NODES = [DreamBoothTrain]

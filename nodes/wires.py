@@ -1,4 +1,4 @@
-"""What the wires between the nodes carry: frozen values, never models or images."""
+"""What the wires carry, as plain frozen values: no host, no models, no images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from ..trainer.config import InstanceConfig
+from ..trainer.fingerprint import file_sha256
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base model behind MODEL, CLIP and VAE, for the worker.
+
+    Args:
+        identity: {"base": SHA-256 of the file}, or {"patched_base": key of what led to it}.
+        path: the checkpoint; of a patched model the file that it is exported to.
+        vae_path: a VAE's file, if it is not the checkpoint's own.
+        notes: what training does differently from the wires.
+    """
+
+    identity: Mapping[str, str]
+    path: Path
+    vae_path: Path | None
+    prediction_type: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def patched(self) -> bool:
+        return "patched_base" in self.identity
+
+    @property
+    def shaping(self) -> dict[str, str]:
+        """Everything of the base that shapes its images."""
+        vae = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
+        return {**self.identity, **vae}
 
 
 @dataclass(frozen=True)

@@ -287,8 +287,8 @@ def test_an_embedded_python_is_copied_without_its_packages(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "error"),
     [
-        (["WARNING: x", "ERROR: No matching distribution found for torch.", "note"],
-         "No matching distribution found for torch"),
+        (["WARNING: x", "ERROR: Cannot install torch.", "note", "ERROR: Impossible"],
+         "Cannot install torch"),
         (["Traceback", "ImportError: no torch", ""], "ImportError: no torch"),
         ([], "no output"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainer import environment
+from trainer.installer import python_in
 
 PACK = Path(__file__).parents[1]
 Start = Callable[..., subprocess.CompletedProcess[str]]
@@ -127,6 +128,5 @@ def test_from_nothing_to_a_working_worker(start: Start, pack: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert start("install.py").stdout == ""
     assert "Environment: ready" in start("dreambooth.py", "doctor").stdout
-    python = next(path for path in (pack / ".venv").rglob("python*") if path.is_file())
-    imports = [python, "-c", "import torch, diffusers, transformers, peft"]
+    imports = [python_in(pack / ".venv"), "-c", "import torch, diffusers, transformers, peft"]
     assert subprocess.run(imports).returncode == 0

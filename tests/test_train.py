@@ -227,9 +227,7 @@ def test_accumulating_four_windows_equals_a_batch_of_four(make_config, tmp_path)
 
 
 def test_whole_photos_of_different_shapes_train_together(make_config, tmp_path):
-    config = make_config(
-        crop_mode="none", train_batch_size=3, resolution=128, max_train_steps=1, class_prompt=""
-    )
+    config = make_config(crop_mode="none", train_batch_size=3, resolution=256, max_train_steps=1)
     job = Job(config, Run(tmp_path / "runs/r"), False, lambda event: None, Control())
     training = set_up(job)
     shapes = {tuple(image.latents.shape) for image in training.data.instance}

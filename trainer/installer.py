@@ -157,10 +157,10 @@ def copy_embedded(prefix: Path, folder: Path) -> None:
 
 
 def last_error(lines: list[str]) -> str:
-    """What pip or Python said last that matters."""
+    """What matters of an output: pip's first error, else the last line."""
     told = [line.strip() for line in lines if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
-    return (errors or told or ["no output"])[-1].rstrip(".")
+    return (errors[:1] or told or ["no output"])[-1].rstrip(".")
 
 
 @contextmanager

@@ -103,8 +103,10 @@ def text_encoder_family(header: Header) -> Family | None:
 
 def family_from_metadata(metadata: Mapping[str, str]) -> Family | None:
     base = metadata.get("ss_base_model_version", "")
-    matches = (family for start, family in FAMILY_OF_BASE.items() if base.startswith(start))
-    return next(matches, None)
+    for start, family in FAMILY_OF_BASE.items():
+        if base.startswith(start):
+            return family
+    return None
 
 
 def has_key(header: Header, pattern: re.Pattern[str]) -> bool:

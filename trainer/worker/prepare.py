@@ -17,7 +17,7 @@ from ..config import Config, InstanceConfig, ModelConfig
 from ..errors import ConfigError
 from ..events import Status, Warning
 from ..fingerprint import file_sha256, model_sha256, settings_key
-from ..images import Crop, Photo, crops_of, load_photos
+from ..images import Crop, Photo, crops_of, load_photo, load_photos
 from ..photo_report import inspect_photos
 from ..tokenizer import token_count
 from . import class_images, models
@@ -165,19 +165,18 @@ def encode_images(
     config = sources.config
     seed = config.training.seed
     class_config = class_crop_config(config)
-    prompt = config.prior.class_prompt
-    class_photos = [Photo(path, (0, 0), prompt, False) for path in classes]
-    total = len(sources.photos) + len(class_photos)
+    total = len(sources.photos) + len(classes)
     instance: list[TrainingImage] = []
     encoded: list[TrainingImage] = []
     for index, photo in enumerate(sources.photos):
         begin_part(report, control, index, total)
-        crops = crops_of(photo, config.instance, seed, index)
+        crops = crops_of(photo, config.instance, seed=seed, index=index)
         instance += encode_crops(crops, photo.caption, cache, is_class=False)
-    for index, photo in enumerate(class_photos):
+    for index, path in enumerate(classes):
         begin_part(report, control, len(sources.photos) + index, total)
-        crops = crops_of(photo, class_config, seed, index)
-        encoded += encode_crops(crops, prompt, cache, is_class=True)
+        photo = load_photo(path, class_config)
+        crops = crops_of(photo, class_config, seed=seed, index=index)
+        encoded += encode_crops(crops, photo.caption, cache, is_class=True)
     report(Status("caching", total, total))
     return TrainingData(instance, encoded)
 
@@ -194,9 +193,15 @@ def encode_crops(
 
 
 def class_crop_config(config: Config) -> InstanceConfig:
-    """Class images are cropped once, from the middle, never mirrored."""
-    crop_mode = "none" if config.instance.crop_mode == "none" else "center"
-    return replace(config.instance, crop_mode=crop_mode, num_crops=1, flip=False)
+    """Class images see the class prompt, and are cropped once, from the middle, not mirrored."""
+    return replace(
+        config.instance,
+        instance_prompt=config.prior.class_prompt,
+        caption_mode="prompt",
+        crop_mode="none" if config.instance.crop_mode == "none" else "center",
+        num_crops=1,
+        flip=False,
+    )
 
 
 def image_fingerprints(photos: Sequence[Photo], classes: Sequence[Path]) -> dict[str, str]:

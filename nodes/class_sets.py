@@ -1,0 +1,61 @@
+"""What a set of class images was made from, and whether another set is only out of date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..trainer.class_set import SETTINGS_FILE, ClassSet, set_settings
+from ..trainer.config import PriorConfig
+from ..trainer.run import write_atomic
+
+
+def shaping_settings(
+    prior: PriorConfig, base: Mapping[str, str], sampler: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that shapes class images, but their number."""
+    return {
+        **base,
+        **sampler,
+        "class_prompt": prior.class_prompt,
+        "negative_prompt": prior.class_negative_prompt,
+        "seed": prior.class_seed,
+    }
+
+
+def start_set(images: ClassSet) -> None:
+    """Make the set's folder, with a note of what it is made from."""
+    images.folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
+
+
+def report_text(images: ClassSet, count: int) -> str:
+    """How many images there are already, and why an older set is of no use."""
+    new = len(images.missing(count))
+    lines = [f"{count} class images: {count - new} reused, {new} new"]
+    changed = changed_settings(images) if new == count else []
+    if changed:
+        lines.append(f"An older set for this prompt was made with other {', '.join(changed)}.")
+    return "\n".join(lines)
+
+
+def changed_settings(images: ClassSet) -> list[str]:
+    """What differs from the newest other set for the same class prompt."""
+    others = [path for path in other_sets(images) if same_prompt(path, images)]
+    if not others:
+        return []
+    before = set_settings(max(others, key=lambda path: path.stat().st_mtime)) or {}
+    names = sorted({*before, *images.settings})
+    return [name for name in names if before.get(name) != images.settings.get(name)]
+
+
+def other_sets(images: ClassSet) -> list[Path]:
+    folders = (file.parent for file in images.folder.parent.glob(f"*/{SETTINGS_FILE}"))
+    return [folder for folder in folders if folder != images.folder]
+
+
+def same_prompt(folder: Path, images: ClassSet) -> bool:
+    settings = set_settings(folder) or {}
+    return settings.get("class_prompt") == images.settings["class_prompt"]

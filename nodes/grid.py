@@ -1,0 +1,66 @@
+"""Pictures side by side with the text above each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN_PX, GAP_PX = 12, 6
+MAX_CELL_PX = 512
+BACKGROUND, INK = "#ffffff", "#222222"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures of one prompt."""
+
+    label: str
+    pictures: Sequence[Image.Image]
+
+
+def labelled_grid(rows: Sequence[Row]) -> Image.Image:
+    """Draw one row below the other; all pictures have one size."""
+    pictures = [[shrunk(picture) for picture in row.pictures] for row in rows]
+    cell_width, cell_height = pictures[0][0].size
+    columns = max(len(row) for row in pictures)
+    width = 2 * MARGIN_PX + columns * cell_width + (columns - 1) * GAP_PX
+    font = ImageFont.load_default(max(14, cell_height // 20))
+    labels = [wrapped(row.label, width - 2 * MARGIN_PX, font) for row in rows]
+    heights = [text_height(label, font) for label in labels]
+    total = MARGIN_PX + sum(height + cell_height + 2 * MARGIN_PX for height in heights)
+    sheet = Image.new("RGB", (width, total), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN_PX
+    for label, height, row in zip(labels, heights, pictures, strict=True):
+        draw.multiline_text((MARGIN_PX, top), label, fill=INK, font=font)
+        top += height + GAP_PX
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (MARGIN_PX + column * (cell_width + GAP_PX), top))
+        top += cell_height + 2 * MARGIN_PX - GAP_PX
+    return sheet
+
+
+def shrunk(picture: Image.Image) -> Image.Image:
+    """A copy whose longer side is at most MAX_CELL_PX."""
+    copy = picture.copy()
+    copy.thumbnail((MAX_CELL_PX, MAX_CELL_PX))
+    return copy
+
+
+def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Break a text into lines that fit."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def text_height(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    return round(draw.multiline_textbbox((0, 0), text, font=font)[3])

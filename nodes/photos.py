@@ -1,0 +1,145 @@
+"""The photos of a subject: loaded, checked, cropped as they will be trained, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..trainer.config import InstanceConfig, read_group
+from ..trainer.errors import ConfigError
+from ..trainer.fingerprint import file_sha256, settings_key
+from ..trainer.images import Photo, crops_of, find_photos, load_photos, photos_at
+from ..trainer.photo_report import inspect_photos
+from ..trainer.tokenizer import token_count
+from . import places
+from .fields import PHOTO_SETTINGS
+from .inputs import InstanceSetType, setting_inputs
+from .page import Page
+from .pictures import to_tensor
+from .wires import InstanceSet
+
+PHOTO_HELP = "Photos of the subject: press the button below, or drop several on the node."
+FOLDER_HELP = (
+    "A folder of photos, used instead of the uploaded ones when filled in: a full path, or the "
+    "name of a folder in ComfyUI's input folder."
+)
+CROP_SEED = 0  # of random crops, as in a training with seed 0
+
+
+class LoadInstanceImages(io.ComfyNode):
+    """Loads photos and shows them as they will be trained."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        photos = io.Combo.Input(
+            "photos", options=uploaded_names(), upload=io.UploadType.image, tooltip=PHOTO_HELP
+        )
+        photos.extra_dict = {"allow_batch": True}
+        return io.Schema(
+            node_id="DreamBoothLoadInstanceImages",
+            display_name="Load Instance Images",
+            category="DreamBooth",
+            description="The photos of your subject, 3 to 20 of them, shown as they will be "
+            "trained, with a report on what could be better.",
+            inputs=[
+                photos,
+                io.String.Input("folder", default="", tooltip=FOLDER_HELP),
+                *setting_inputs(PHOTO_SETTINGS),
+            ],
+            outputs=[
+                InstanceSetType.Output(
+                    display_name="instance set", tooltip="For DreamBooth Train."
+                ),
+                io.Image.Output(
+                    display_name="crops", is_output_list=True, tooltip="As they will be trained."
+                ),
+                io.String.Output(display_name="report", tooltip="What could be better."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, photos: Any) -> bool:
+        """Naming the input keeps ComfyUI from looking for a list of files among its options."""
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, photos: Any = "", folder: str | None = "", **_: Any) -> str:
+        try:
+            return contents_key(find_photos(sources(photos, folder or "")))
+        except ConfigError as error:
+            return str(error)  # the run will say so
+
+    @classmethod
+    def execute(cls, photos: Any, folder: str, class_prompt: str, **settings: Any) -> io.NodeOutput:
+        page = Page(cls.hidden.unique_id)
+        images = tuple(str(path) for path in sources(photos, folder))
+        config = read_group(InstanceConfig, {"instance_images": images, **settings})
+        if not config.instance_prompt.strip():
+            hint = 'Name the subject by a rare word, as in "a photo of sks dog".'
+            raise ConfigError("instance_prompt is empty.", hint)
+        loaded = load_photos(
+            config, lambda error: page.note("warn", "A photo was left out.", str(error))
+        )
+        report = inspect_photos(loaded, config, token_count).text()
+        crops = training_crops(loaded, config)
+        wire = InstanceSet(config, class_prompt, photos_key(loaded))
+        return io.NodeOutput(wire, crops, report, ui={**shown(crops, cls), "report": [report]})
+
+
+def uploaded_names() -> list[str]:
+    """Nothing chosen, and the images in ComfyUI's input folder."""
+    folder = Path(folder_paths.get_input_directory())
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return ["", *folder_paths.filter_files_content_types(names, ["image"])]
+
+
+def sources(photos: str | Sequence[str], folder: str) -> list[Path]:
+    """The folder, or the uploaded files.
+
+    Raises:
+        ConfigError: there is none, or one cannot be found.
+    """
+    if folder.strip():
+        return photos_at(places.photo_folder(folder))
+    names = [photos] if isinstance(photos, str) else photos
+    found = [places.uploaded_file(name) for name in names if name]
+    if not found:
+        raise ConfigError("There are no photos.", "Upload some, or fill in a folder.")
+    return found
+
+
+def contents_key(paths: Sequence[Path]) -> str:
+    """One text for the contents of photos and of the captions beside them."""
+    captions = (path.with_suffix(".txt") for path in paths)
+    files = [path for path in (*paths, *captions) if path.is_file()]
+    return settings_key({path.name: file_sha256(path) for path in files})
+
+
+def photos_key(photos: Sequence[Photo]) -> str:
+    """One text for what is trained: the photos in their order, each with its caption."""
+    pairs = [(file_sha256(photo.path), photo.caption) for photo in photos]
+    return settings_key({"photos": pairs})
+
+
+def training_crops(photos: Sequence[Photo], config: InstanceConfig) -> list[Tensor]:
+    """Every crop as it will be trained, (1, H, W, 3) each."""
+    return [
+        to_tensor(crop.image)
+        for index, photo in enumerate(photos)
+        for crop in crops_of(photo, config, seed=CROP_SEED, index=index)
+    ]
+
+
+def shown(crops: Sequence[Tensor], cls: Any) -> dict[str, Any]:
+    """The node's preview; crops can differ in size."""
+    previews = [ui.PreviewImage(crop, cls=cls).as_dict() for crop in crops]
+    return {"images": [image for preview in previews for image in preview["images"]]}
+
+
+NODES = [LoadInstanceImages]

@@ -1,0 +1,21 @@
+// Shows what a running node has to say in the page's corner.
+// @ts-check
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+const LIFE_MS = { info: 20000, success: 10000, warn: 20000, error: 60000 };
+
+/**
+ * @typedef {{severity: "info" | "success" | "warn" | "error", summary: string, detail: string}} Note
+ */
+
+app.registerExtension({
+  name: "DreamBooth.Notes",
+
+  setup() {
+    api.addEventListener("dreambooth.note", (/** @type {{detail: Note}} */ { detail: note }) => {
+      const life = LIFE_MS[note.severity];
+      app.extensionManager.toast.add({ ...note, life });
+    });
+  },
+});

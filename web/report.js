@@ -1,0 +1,61 @@
+// Draws the text that a finished node reports inside the node.
+// @ts-check
+import { app } from "../../scripts/app.js";
+
+const WIDGET = "dreambooth_report";
+const LINE_PX = 15;
+const PADDING_PX = 12;
+const MAX_LINES = 14;
+
+/**
+ * @param {any} node
+ * @returns {any} the widget that shows the node's report, made when first asked for
+ */
+function reportWidget(node) {
+  const present = node.widgets?.find((/** @type {any} */ w) => w.name === WIDGET);
+  if (present) return present;
+  const element = document.createElement("div");
+  Object.assign(element.style, {
+    overflow: "auto",
+    padding: `${PADDING_PX / 2}px`,
+    font: `12px/${LINE_PX}px sans-serif`,
+    whiteSpace: "pre-wrap",
+    color: "var(--input-text)",
+    background: "var(--comfy-input-bg)",
+    borderRadius: "6px",
+    boxSizing: "border-box",
+  });
+  const widget = node.addDOMWidget(WIDGET, "report", element, {
+    serialize: false,
+    getMinHeight: () => height(element),
+    getMaxHeight: () => height(element),
+  });
+  widget.serialize = false;
+  return widget;
+}
+
+/**
+ * Height of a report whose long lines are broken.
+ * @param {HTMLElement} element
+ */
+function height(element) {
+  const perLine = Math.max(20, (element.clientWidth || 300) / 6.2);
+  const lines = (element.textContent ?? "").split("\n");
+  const count = lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / perLine)), 0);
+  return Math.min(MAX_LINES, count) * LINE_PX + PADDING_PX;
+}
+
+app.registerExtension({
+  name: "DreamBooth.Report",
+
+  /** @param {any} node */
+  nodeCreated(node) {
+    if (!node.comfyClass?.startsWith("DreamBooth")) return;
+    const before = node.onExecuted;
+    node.onExecuted = function (/** @type {any} */ message) {
+      before?.call(node, message);
+      const text = message?.report?.join("\n");
+      if (text) reportWidget(node).element.textContent = text;
+    };
+  },
+});
