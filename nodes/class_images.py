@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..trainer.class_set import SETTINGS_FILE, ClassSet, class_set
+from ..trainer.class_set import ClassSet, class_set
 from ..trainer.config import PriorConfig, read_group
 from ..trainer.errors import ConfigError
-from ..trainer.run import write_atomic
+from ..trainer.settings import check_value
 from . import places
 from .base import Wires, find_base
+from .class_sets import report_text, shaping_settings, start_set
 from .fields import CLASS_SETTINGS, SETTINGS
 from .inputs import ClassSetType, setting_input
 from .page import Page
@@ -53,73 +55,59 @@ class GenerateClassImages(io.ComfyNode):
     def execute(
         cls, model: Any, clip: Any, vae: Any, sampler_name: str, scheduler: str, **settings: Any
     ) -> io.NodeOutput:
-        values = {CLASS_SETTINGS[name]: value for name, value in settings.items()}
-        prior, side = read_group(PriorConfig, values), values["resolution"]
-        check(prior, side)
-        wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
-        base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
+        prior, size = read_settings(settings)
         sampler = Sampler(
             sampler_name,
             scheduler,
             prior.class_inference_steps,
             prior.class_guidance_scale,
-            side,
-            side,
+            *size,
         )
-        images = class_set(
-            places.cache_folder(), set_settings(prior, sampler, base.shaping, clip.layer_idx)
-        )
-        report = draw_missing(images, prior, wires, sampler, page)
-        paths = images.paths(prior.num_class_images)
-        shown = paths[:SHOWN]
-        ui = {"images": [places.page_image(path) for path in shown], "report": [report]}
-        wire = ClassImages(images.folder, len(paths), images.settings)
-        return io.NodeOutput(wire, read_tensors(shown), ui=ui)
+        wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
+        base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
+        how = {**asdict(sampler), "clip_layer": clip.layer_idx}
+        images = class_set(places.cache_folder(), shaping_settings(prior, base.shaping, how))
+        report = report_text(images, prior.num_class_images)
+        page.text(report)
+        draw_missing(images, prior, wires, sampler)
+        return result(images, prior.num_class_images, report)
 
 
-def check(prior: PriorConfig, resolution: int) -> None:
+def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int]]:
+    """The settings by the trainer's names, and the images' width and height.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    values = {CLASS_SETTINGS[name]: value for name, value in given.items()}
+    prior, side = read_group(PriorConfig, values), values["resolution"]
+    check_value(SETTINGS["resolution"], side)
     if not prior.class_prompt.strip():
         raise ConfigError("class_prompt is empty.", 'Name the class, as in "a photo of a dog".')
     if prior.num_class_images < 1:
         raise ConfigError("num_class_images is 0.", "Give at least 1, or remove the node.")
+    return prior, (side, side)
 
 
-def set_settings(
-    prior: PriorConfig, sampler: Sampler, base: dict[str, str], layer: int | None
-) -> dict[str, Any]:
-    """Everything that shapes the images, but their number."""
-    return {
-        **base,
-        "clip_layer": layer,
-        "class_prompt": prior.class_prompt,
-        "negative_prompt": prior.class_negative_prompt,
-        "guidance_scale": sampler.cfg,
-        "inference_steps": sampler.steps,
-        "seed": prior.class_seed,
-        "width": sampler.width,
-        "height": sampler.height,
-        "sampler": f"ComfyUI {sampler.sampler_name} {sampler.scheduler}",
-    }
-
-
-def draw_missing(
-    images: ClassSet, prior: PriorConfig, wires: Wires, sampler: Sampler, page: Page
-) -> str:
-    """Draw and keep, one by one, the images that are not there yet; say how many were."""
-    count = prior.num_class_images
-    missing = images.missing(count)
-    report = f"{count} class images: {count - len(missing)} reused, {len(missing)} new"
-    page.text(report)
+def draw_missing(images: ClassSet, prior: PriorConfig, wires: Wires, sampler: Sampler) -> None:
+    """Draw and keep, one by one, the images that are not there yet."""
+    missing = images.missing(prior.num_class_images)
     if not missing:
-        return report
-    images.folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
+        return
+    start_set(images)
     drawer = Drawer(wires, sampler, len(missing))
     positive = drawer.encode(prior.class_prompt)
     negative = drawer.encode(prior.class_negative_prompt)
     for index in missing:
         write_picture(images.path(index), drawer.draw(positive, negative, prior.class_seed + index))
-    return report
+
+
+def result(images: ClassSet, count: int, report: str) -> io.NodeOutput:
+    """The node's outputs, and what it shows."""
+    shown = images.paths(min(count, SHOWN))
+    ui = {"images": [places.page_image(path) for path in shown], "report": [report]}
+    wire = ClassImages(images.folder, count, images.settings)
+    return io.NodeOutput(wire, read_tensors(shown), ui=ui)
 
 
 NODES = [GenerateClassImages]

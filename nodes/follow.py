@@ -19,9 +19,13 @@ TEXT_SEC = 0.25  # between two lines of progress text
 PREVIEW_PX = 512
 
 
-def follow(worker: Worker, page: Page) -> events.Event:
-    """Show a run's events until it ends; after cancel, stop it and wait until it has saved."""
-    view = View(page)
+def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Event:
+    """Show a run's events until it ends; after cancel, stop it and wait until it has saved.
+
+    Args:
+        told: warnings that the user has seen already.
+    """
+    view = View(page, told)
     while not mm.processing_interrupted():
         event = worker.poll_event(POLL_SEC)
         if isinstance(event, events.LAST):
@@ -51,8 +55,8 @@ def stop(worker: Worker, page: Page) -> events.Event:
 class View:
     """Shows events as progress of the running node."""
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    def __init__(self, page: Page, told: frozenset[str]) -> None:
+        self.page, self.told = page, told
         self.bar = comfy.utils.ProgressBar(1)
         self.last_text = 0.0
 
@@ -70,7 +74,7 @@ class View:
                 self.bar.update_absolute(event.done, event.total)
         elif isinstance(event, events.Sample):
             self.sample(event)
-        elif isinstance(event, events.Warning):
+        elif isinstance(event, events.Warning) and event.message not in self.told:
             self.page.note("warn", event.message, event.hint)
 
     def progress(self, event: events.Progress) -> None:

@@ -21,6 +21,7 @@ from .wires import Base, ClassImages, InstanceSet
 
 NO_PRESET = "none"
 GO_ON, START_OVER = "go on", "start over"
+WITHOUT_EFFECT = {"save_every", "checkpoints_total_limit", "class_batch_size", "bad_images"}
 INPUTS_FILE = "inputs.json"  # in a run folder: what the run was made from
 
 
@@ -118,7 +119,7 @@ def fingerprint(
     config: Config, base: Base, photos: InstanceSet, classes: ClassImages | None
 ) -> str:
     """One text for everything that shapes the LoRA: equal inputs, equal LoRA."""
-    settings = {name: value for name, value in config.flat().items() if name not in FROM_WIRES}
+    settings = {name: value for name, value in config.flat().items() if shapes_lora(name)}
     return settings_key(
         {
             "settings": settings,
@@ -129,6 +130,10 @@ def fingerprint(
             "output_name": Path(config.result.output).name,
         }
     )
+
+
+def shapes_lora(name: str) -> bool:
+    return name not in FROM_WIRES | WITHOUT_EFFECT and not name.startswith("sample_")
 
 
 @dataclass(frozen=True)
@@ -183,11 +188,17 @@ def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) 
 
 @dataclass(frozen=True)
 class Task:
-    """One training for the worker."""
+    """One training for the worker.
+
+    Args:
+        key: its fingerprint.
+        told: warnings that the user has seen already.
+    """
 
     config: Config
     key: str
     run: Run
+    told: frozenset[str]
 
     @property
     def order(self) -> dict[str, Any]:

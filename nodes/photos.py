@@ -86,10 +86,12 @@ class LoadInstanceImages(io.ComfyNode):
         loaded = load_photos(
             config, lambda error: page.note("warn", "A photo was left out.", str(error))
         )
-        report = inspect_photos(loaded, config, token_count).text()
+        report = inspect_photos(loaded, config, token_count)
         crops = training_crops(loaded, config)
-        wire = InstanceSet(config, class_prompt, photos_key(loaded))
-        return io.NodeOutput(wire, crops, report, ui={**shown(crops, cls), "report": [report]})
+        told = frozenset(note.message for note in report.warnings())
+        wire = InstanceSet(config, class_prompt, photos_key(loaded), told)
+        text = report.text().strip()
+        return io.NodeOutput(wire, crops, text, ui={**shown(crops, cls), "report": [text]})
 
 
 def uploaded_names() -> list[str]:

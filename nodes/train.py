@@ -103,6 +103,7 @@ class DreamBoothTrain(io.ComfyNode):
     ) -> io.NodeOutput:
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
+        page.text("Looking at the model …")
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
         values = job.with_preset(job.setting_values(settings), preset)
         output = job.output_path(places.loras_folder(), output_name)
@@ -114,7 +115,7 @@ class DreamBoothTrain(io.ComfyNode):
         report = "Same inputs as before: the finished LoRA is used again"
         if finished is None:
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
-            finished = train(job.Task(config, key, run), base, wires, page)
+            finished = train(job.Task(config, key, run, instance_set.notes), base, wires, page)
             report = "LoRA saved"
         return result(finished, config.instance.instance_prompt, report)
 
@@ -143,7 +144,7 @@ def train(task: job.Task, base: Base, wires: Wires, page: Page) -> job.PastRun:
     new = task.begin()
     worker = Worker(task.order)
     try:
-        last = follow(worker, page)
+        last = follow(worker, page, task.told)
     finally:
         worker.kill()  # only where following broke off; it has ended by itself otherwise
     if new and isinstance(last, Failed) and last.code == "config":

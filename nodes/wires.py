@@ -45,11 +45,13 @@ class InstanceSet:
 
     Args:
         fingerprint: of the photos' and captions' contents.
+        notes: what the user has already been told about them.
     """
 
     config: InstanceConfig
     class_prompt: str
     fingerprint: str
+    notes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

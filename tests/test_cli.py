@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from trainer.environment import worker_env
 
-ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**worker_env(), "DREAMBOOTH_PYTHON": sys.executable}
 
 
 def trainer(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "trainer", *map(str, arguments)],
-        cwd=folder, env=worker_env(), capture_output=True, encoding="utf-8", timeout=300,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8", timeout=300,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     command = quick(tiny_checkpoint("sd1"), photos, "--set", "max_train_steps=100000", "--events")
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", *map(str, command)],
-        cwd=tmp_path, env=worker_env(), stdout=subprocess.PIPE, encoding="utf-8",
+        cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:

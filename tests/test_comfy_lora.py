@@ -114,4 +114,4 @@ def test_comfyui_loads_every_key_of_a_full_size_sdxl_lora(tmp_path, photos):
     lora = random_lora(base, photos, tmp_path, "fp16")
     found = json.loads(host_merge(base, lora, "-").splitlines()[-1])
     assert found["complaints"] == []
-    assert found["patched"] == [700, (12 + 32) * 6]
+    assert found["patched"] == [700, (11 + 32) * 6]

@@ -30,7 +30,11 @@ from trainer.worker.prepare import open_parts
 from trainer.worker.randomness import generator
 from trainer.worker.train import Job, set_up
 
-TEXT_LAYERS = {"sd1": 3 * 6, "sd2": 2 * 6, "sdxl": 2 * 3 * 6}
+TEXT_LAYERS = {
+    "sd1": 3 * 6,
+    "sd2": 2 * 6,
+    "sdxl": (2 + 3) * 6,
+}  # SDXL does not use its first encoder's last layer
 
 
 def trained_lora(make_config, tmp_path, family: str, **values: object) -> tuple[Path, Path]:

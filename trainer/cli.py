@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -185,7 +186,7 @@ def choose_run(options: argparse.Namespace, config: Config) -> Run:
         return run
     if options.run is None:
         return Run(unique_path(RUNS, stem, ""))
-    if options.run.exists():
+    if options.run.exists() and is_main_process():
         raise ConfigError(
             f"The run folder {options.run} exists.", "Give --resume, or another folder."
         )
@@ -246,8 +247,15 @@ def run_job(
 
     control = Control()
     stop_on_signals(control.stop.set)
+    if not is_main_process():
+        return guarded(None, lambda heard: execute(heard, control), lambda event: None)
     report = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
     return guarded(run, lambda heard: execute(heard, control), report)
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process, of those that accelerate launched, that reports."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def read_shared(values: dict[str, Any]) -> tuple[int, str]:

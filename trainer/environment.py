@@ -225,4 +225,6 @@ def doctor() -> str:
     lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]
     if is_ready():
         lines += describe_worker(worker_command(), worker_env())
+    elif not override():
+        lines.append(f"It would get {next(torch_sources(tested_version('torch')))}.")
     return "\n".join(lines)

@@ -103,8 +103,11 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
     """
     if not sources:
         raise ConfigError("There are no photos.", FORMATS_HINT)
-    found = [path for source in sources for path in photos_at(Path(source))]
-    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    found: dict[Path, Path] = {}
+    for source in sources:
+        for path in photos_at(Path(source)):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def photos_at(source: Path) -> list[Path]:
@@ -160,14 +163,13 @@ def parse_colour(background: str) -> tuple[int, ...]:
 
 def decode_photo(path: Path) -> Image:
     """Decode the first frame upright: RGB, or RGBA where some pixel is transparent."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with path.open("rb") as stream:
             image = open_header(stream, path)
             check_pixels(image.size, path)
-            image.load()  # before the orientation: PNG may hold EXIF after its pixels
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(upright(image))
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise ConfigError(
             f"Photo {path} cannot be read: {error}.", "Save it again as JPEG or PNG, or remove it."
@@ -211,10 +213,22 @@ def check_pixels(size: tuple[int, int], path: Path) -> None:
         )
 
 
+def upright(image: Image) -> Image:
+    """Decode the pixels and apply EXIF orientation."""
+    from PIL import ImageOps
+
+    if image.format == "TIFF":  # its reader turns by itself, and in Pillow 9.5 leaves the tag
+        image.load()
+        return image
+    return ImageOps.exif_transpose(image)
+
+
 def to_rgb(image: Image) -> Image:
     """Convert any mode to 8-bit sRGB, with alpha only where some pixel is transparent."""
     if image.mode.startswith(("I", "F")):
         image = to_eight_bits(image)
+    elif image.mode == "P":
+        image = image.convert("RGBA")
     alpha = None
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
@@ -253,10 +267,10 @@ def to_srgb(image: Image) -> Image:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB")
-    return converted or image
+    return transform.apply(image)
 
 
 def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,20 +14,20 @@ Family = Literal["sd1", "sd2", "sdxl"]
 Layout = Literal["kohya", "peft", "diffusers", "other"]
 
 ALGORITHMS = {
-    "LoHa": re.compile(r"\.hada_w1_a$"),
-    "LoKr": re.compile(r"\.lokr_w[12](_[ab])?$"),
-    "OFT": re.compile(r"\.oft_(blocks|diag)$"),
-    "DoRA": re.compile(r"\.dora_scale$|\.lora_magnitude_vector"),
-    "LoRA": re.compile(r"\.lora_(down|up|A|B)\b|\.lora_linear_layer\.|[._]lora\.(down|up)\."),
+    "LoHa": r"\.hada_w1_a$",
+    "LoKr": r"\.lokr_w[12](_[ab])?$",
+    "OFT": r"\.oft_(blocks|diag)$",
+    "DoRA": r"\.dora_scale$|\.lora_magnitude_vector",
+    "LoRA": r"\.lora_(down|up|A|B)\b|\.lora_linear_layer\.|[._]lora\.(down|up)\.",
 }
 DOWN = r"(lora_down|lora_A|lora_linear_layer\.down|lora\.down|hada_w1_b)(\.default)?(\.weight)?$"
-DOWN_WEIGHT = re.compile(rf"[._]{DOWN}")
-UNET_CONTEXT = re.compile(rf"attn2[._](processor\.)?to_k[._]{DOWN}")
-TEXT_WIDTH = re.compile(rf"^(lora_te_|text_encoder\.).*q_proj[._].*{DOWN}")
-SECOND_ENCODER = re.compile(r"^(lora_te2_|text_encoder_2\.)")
+DOWN_WEIGHT = rf"[._]{DOWN}"
+UNET_CONTEXT = rf"attn2[._](processor\.)?to_k[._]{DOWN}"
+TEXT_WIDTH = rf"^(lora_te_|text_encoder\.).*q_proj[._].*{DOWN}"
+SECOND_ENCODER = r"^(lora_te2_|text_encoder_2\.)"
 OTHER_MODELS = {
-    "Flux": re.compile(r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d"),
-    "SD3": re.compile(r"joint_blocks[._]\d|^transformer\.transformer_blocks\."),
+    "Flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
+    "SD3": r"joint_blocks[._]\d|^transformer\.transformer_blocks\.",
 }
 FAMILY_OF_CONTEXT: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 FAMILY_OF_BASE: Mapping[str, Family] = {"sd_v1": "sd1", "sd_v2": "sd2", "sdxl_": "sdxl"}
@@ -109,16 +109,19 @@ def family_from_metadata(metadata: Mapping[str, str]) -> Family | None:
     return None
 
 
-def has_key(header: Header, pattern: re.Pattern[str]) -> bool:
+def has_key(header: Header, pattern: str) -> bool:
     return find(header, pattern) is not None
 
 
-def find(header: Header, pattern: re.Pattern[str]) -> TensorInfo | None:
-    """The first tensor whose name contains the pattern."""
-    names = (name for name in header.tensors if pattern.search(name))
-    return next((header.tensors[name] for name in names), None)
+def find(header: Header, pattern: str) -> TensorInfo | None:
+    """The first tensor whose name contains the pattern, a regular expression."""
+    return next((header.tensors[name] for name in names_with(header, pattern)), None)
 
 
-def shapes(header: Header, pattern: re.Pattern[str]) -> list[tuple[int, ...]]:
+def shapes(header: Header, pattern: str) -> list[tuple[int, ...]]:
     """Shapes of all tensors whose names contain the pattern."""
-    return [tensor.shape for name, tensor in header.tensors.items() if pattern.search(name)]
+    return [header.tensors[name].shape for name in names_with(header, pattern)]
+
+
+def names_with(header: Header, pattern: str) -> Iterator[str]:
+    return filter(re.compile(pattern).search, header.tensors)  # compiled late: imports stay quick

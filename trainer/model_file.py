@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from statistics import pstdev
 
 from .diffusers_folder import folder_predicts_velocity, identify_folder, read_json
 from .errors import ConfigError
@@ -125,7 +124,9 @@ def sd2_predicts_velocity(header: Header) -> bool | None:
     values = read_floats(header, VELOCITY_NORM) if VELOCITY_NORM in header.tensors else None
     if not values or not all(map(math.isfinite, values)):
         return None
-    return pstdev(values) > VELOCITY_DEVIATION
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
+    return variance > VELOCITY_DEVIATION**2
 
 
 def describe(path: PathLike) -> str:

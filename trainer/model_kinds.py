@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,29 +39,27 @@ IN_CHANNEL_TITLES = {
     8: "InstructPix2Pix (8 input channels)",
     9: "inpainting (9 input channels)",
 }
-TEXT_ENCODERS: dict[Family, tuple[re.Pattern[str], ...]] = {
-    "sd1": (
-        re.compile(r"^cond_stage_model\.transformer\.(text_model\.)?embeddings\.token_embedding\."),
-    ),
-    "sd2": (re.compile(r"^cond_stage_model\.model\.token_embedding\."),),
+TEXT_ENCODERS: dict[Family, tuple[str, ...]] = {
+    "sd1": (r"^cond_stage_model\.transformer\.(text_model\.)?embeddings\.token_embedding\.",),
+    "sd2": (r"^cond_stage_model\.model\.token_embedding\.",),
     "sdxl": (
-        re.compile(r"^conditioner\.embedders\.0\.transformer\.text_model\.embeddings\.token_emb"),
-        re.compile(r"^conditioner\.embedders\.1\.model\.token_embedding\."),
+        r"^conditioner\.embedders\.0\.transformer\.text_model\.embeddings\.token_emb",
+        r"^conditioner\.embedders\.1\.model\.token_embedding\.",
     ),
 }
-ANY_TEXT_ENCODER = re.compile(r"^(cond_stage_model|conditioner|text_encoders?)\.")
+ANY_TEXT_ENCODER = r"^(cond_stage_model|conditioner|text_encoders?)\."
 VAE_PARTS = (
-    re.compile(r"^first_stage_model\.(encoder\.conv_in|taesd_encoder\.0)\."),
-    re.compile(r"^first_stage_model\.(decoder\.conv_in|taesd_decoder\.1)\."),
+    r"^first_stage_model\.(encoder\.conv_in|taesd_encoder\.0)\.",
+    r"^first_stage_model\.(decoder\.conv_in|taesd_decoder\.1)\.",
 )
-CONTEXT = re.compile(r"attn2\.to_k\.weight$")
-DIFFUSERS_UNET = re.compile(r"^(unet\.)?conv_in\.weight$")
-DIFFUSERS_BLOCKS = re.compile(r"^(unet\.)?up_blocks\.0\.")
-VAE_FILE = re.compile(r"^((first_stage_model|vae)\.)?(decoder\.conv_in|taesd_decoder\.1)\.weight$")
+CONTEXT = r"attn2\.to_k\.weight$"
+DIFFUSERS_UNET = r"^(unet\.)?conv_in\.weight$"
+DIFFUSERS_BLOCKS = r"^(unet\.)?up_blocks\.0\."
+VAE_FILE = r"^((first_stage_model|vae)\.)?(decoder\.conv_in|taesd_decoder\.1)\.weight$"
 
 
-def transformer_mark(mark: str) -> re.Pattern[str]:
-    return re.compile(rf"^(model\.diffusion_model\.|model\.model\.|model\.|net\.)?(?:{mark})")
+def transformer_mark(mark: str) -> str:
+    return rf"^(model\.diffusion_model\.|model\.model\.|model\.|net\.)?(?:{mark})"
 
 
 TRANSFORMERS = {
@@ -82,12 +79,12 @@ TRANSFORMERS = {
     "a Mochi": transformer_mark(r"t5_yproj\."),
     "a Stable Audio": transformer_mark(r"transformer\.rotary_pos_emb\."),
 }
-CONTROLS: tuple[tuple[str, Kind, re.Pattern[str]], ...] = (
-    ("a Control-LoRA", "controlnet", re.compile(r"^lora_controlnet$")),
+CONTROLS: tuple[tuple[str, Kind, str], ...] = (
+    ("a Control-LoRA", "controlnet", r"^lora_controlnet$"),
     (
         "a ControlNet",
         "controlnet",
-        re.compile(
+        (
             r"^(control_model\.|controlnet_cond_embedding\.|controlnet_blocks\.0\."
             r"|controlnet_x_embedder\.|input_hint_block\.|zero_convs\.)"
         ),
@@ -95,21 +92,21 @@ CONTROLS: tuple[tuple[str, Kind, re.Pattern[str]], ...] = (
     (
         "a T2I-Adapter",
         "controlnet",
-        re.compile(r"^(adapter\.)?body\.0\.(in_conv|block1|resnets)\b"),
+        r"^(adapter\.)?body\.0\.(in_conv|block1|resnets)\b",
     ),
-    ("an IP-Adapter", "other", re.compile(r"^(ip_adapter|image_proj)\.")),
-    ("an AnimateDiff motion module", "other", re.compile(r"(^|\.)motion_modules\.")),
+    ("an IP-Adapter", "other", r"^(ip_adapter|image_proj)\."),
+    ("an AnimateDiff motion module", "other", r"(^|\.)motion_modules\."),
 )
-PARTS: tuple[tuple[str, Kind, re.Pattern[str]], ...] = (
-    ("a video VAE", "vae", re.compile(r"^(vae\.)?decoder\.(conv_in\.conv|middle\.0\.residual)\.")),
-    ("a CLIP text encoder", "text_encoder", re.compile(r"(^|\.)token_embedding\.weight$")),
-    ("a CLIP vision model", "text_encoder", re.compile(r"^vision_model\.|^visual\.")),
-    ("a T5 text encoder", "text_encoder", re.compile(r"^encoder\.block\.0\.layer\.0\.")),
-    ("a language model", "text_encoder", re.compile(r"^model\.layers\.0\.")),
+PARTS: tuple[tuple[str, Kind, str], ...] = (
+    ("a video VAE", "vae", r"^(vae\.)?decoder\.(conv_in\.conv|middle\.0\.residual)\."),
+    ("a CLIP text encoder", "text_encoder", r"(^|\.)token_embedding\.weight$"),
+    ("a CLIP vision model", "text_encoder", r"^vision_model\.|^visual\."),
+    ("a T5 text encoder", "text_encoder", r"^encoder\.block\.0\.layer\.0\."),
+    ("a language model", "text_encoder", r"^model\.layers\.0\."),
     (
         "an upscaler",
         "upscaler",
-        re.compile(r"^(model\.0\.weight$|conv_first\.|RRDB_trunk\.|body\.0\.rdb1\.)"),
+        r"^(model\.0\.weight$|conv_first\.|RRDB_trunk\.|body\.0\.rdb1\.)",
     ),
 )
 
@@ -156,9 +153,7 @@ def as_part(header: Header) -> ModelFile | None:
     return by_mark(header, PARTS)
 
 
-def by_mark(
-    header: Header, marks: tuple[tuple[str, Kind, re.Pattern[str]], ...]
-) -> ModelFile | None:
+def by_mark(header: Header, marks: tuple[tuple[str, Kind, str], ...]) -> ModelFile | None:
     for description, kind, mark in marks:
         if has_key(header, mark):
             return ModelFile(header, kind, None, description)
@@ -250,7 +245,7 @@ def as_transformer(header: Header) -> ModelFile | None:
     title = next((name for name, mark in TRANSFORMERS.items() if has_key(header, mark)), None)
     if title is None:
         return None
-    whole = has_key(header, re.compile(r"^(text_encoders|first_stage_model|vae)\."))
+    whole = has_key(header, r"^(text_encoders|first_stage_model|vae)\.")
     kind = "checkpoint" if whole else "diffusion_model"
     return ModelFile(header, kind, None, f"{title} {'checkpoint' if whole else 'diffusion model'}")
 

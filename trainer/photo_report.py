@@ -23,9 +23,9 @@ WORK_PX = 512  # shorter side at which sharpness is measured
 MIN_SHARPNESS = 60.0
 # Measured on the same: resized and re-encoded copies differ in at most 5 of 64 bits, different
 # photos in at least 9, a set's two most different photos in at least 16, and the two most
-# different of five shots that stray by 3 % in at most 10.
+# different of five shots that stray by up to 4 % in at most 14 (99 of 100 such bursts).
 DUPLICATE_BITS = 6
-ONE_VIEW_BITS = 12
+ONE_VIEW_BITS = 14
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,14 +38,15 @@ class TorchSource:
         return not self.folder or Path(self.folder, f"torch-{self.version}.dist-info").is_dir()
 
 
-def torch_sources(tested: str) -> list[TorchSource]:
+def torch_sources(tested: str) -> Iterator[TorchSource]:
     """The torch to use, best first.
 
     Args:
         tested: the version to install where the host's own will not do.
     """
-    host = host_torch()
-    return [*([host] if host else []), own_torch(tested)]
+    if host := host_torch():
+        yield host
+    yield own_torch(tested)
 
 
 def host_torch() -> TorchSource | None:

@@ -19,8 +19,10 @@ def make_accelerator(mixed_precision: str, gradient_accumulation_steps: int = 1)
     Raises:
         ConfigError: the device cannot compute in the chosen precision.
     """
+    device = best_device()
     return Accelerator(
-        mixed_precision=choose_precision(mixed_precision, best_device()),
+        cpu=device == "cpu",
+        mixed_precision=choose_precision(mixed_precision, device),
         gradient_accumulation_steps=gradient_accumulation_steps,
     )
 

@@ -88,17 +88,29 @@ def add_adapter(
     """
     layers = inject("lora_unet", unet, UNET_TARGETS, config)
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=False):
-        layers |= inject(kind.lora_prefix, encoder, TEXT_TARGETS, config)
+        skipped = unused_layer(family, encoder)
+        layers |= inject(kind.lora_prefix, encoder, TEXT_TARGETS, config, skipped)
     adapter = Adapter(layers, config)
     initialize(adapter, seed)
     return adapter
 
 
-def inject(prefix: str, model: nn.Module, targets: str, config: LoraConfig) -> dict[str, LoraLayer]:
+def unused_layer(family: Family, encoder: nn.Module) -> str | None:
+    """A pattern of the last layer where only the one before it is used (SDXL's first encoder)."""
+    if not family.penultimate or hasattr(encoder, "text_projection"):
+        return None
+    last = sum(name.endswith(".mlp") for name, _ in encoder.named_modules()) - 1
+    return rf".*layers\.{last}\..*"
+
+
+def inject(
+    prefix: str, model: nn.Module, targets: str, config: LoraConfig, skipped: str | None = None
+) -> dict[str, LoraLayer]:
     peft_config = PeftConfig(
         r=config.rank,
         lora_alpha=config.effective_alpha,  # pyright: ignore[reportArgumentType] - peft divides
         target_modules=targets,
+        exclude_modules=skipped,
     )
     inject_adapter_in_model(peft_config, model, ADAPTER)
     layers = {

@@ -81,7 +81,7 @@ def train(job: Job) -> Event:
     step = training.start_step
     job.report(training.started_event())
     speed = Speed()
-    while step < max_train_steps and not job.control.stop.is_set():
+    while step < max_train_steps and not training.stop_is_wanted():
         step += 1
         losses = training.update(step)
         job.report(speed.progress(step, max_train_steps, losses, training.device))
@@ -90,7 +90,6 @@ def train(job: Job) -> Event:
         if due(step, job.config.result.save_every) or job.control.take(job.control.save):
             training.save_state(step)
     training.save_state(step)
-    plot_losses(job.run)
     if step < max_train_steps:
         return Stopped(step, str(training.save_lora(step, None)), resumable=True)
     lora_path = training.save_lora(step, training.sample(step))
@@ -107,14 +106,16 @@ def set_up(job: Job) -> Training:
     sources = check_sources(job.config)
     training = job.config.training
     accelerator = make_accelerator(training.mixed_precision, training.gradient_accumulation_steps)
-    job.run.create(job.config.to_json())
+    if accelerator.is_main_process:
+        job.run.create(job.config.to_json())
     for warning in sources.warnings:
         job.report(warning)
     dtype = DTYPES[accelerator.mixed_precision]
     parts = Parts(sources.base, accelerator.device, dtype, job.report)
     prompts = encode_table(parts, all_prompts(sources))
     parts.release("text encoder")
-    data, inputs = prepare(sources, parts, prompts, job.run.cache, job.control)
+    with accelerator.main_process_first():  # the others then find its class images and latents
+        data, inputs = prepare(sources, parts, prompts, job.run.cache, job.control)
     return Training(job, accelerator, parts, prompts, data, inputs)
 
 
@@ -197,9 +198,21 @@ class Training:
         )
 
     def encode(self, prompts: Sequence[str]) -> PromptEmbeds:
-        if self.text_encoders:
-            return models.encode_prompts(self.family, self.text_encoders, prompts)
+        """Encode for training: gradients reach trained text encoders, in every process."""
+        return self.encode_with(self.text_encoders, prompts)
+
+    def encode_with(self, text_encoders: Sequence[Any], prompts: Sequence[str]) -> PromptEmbeds:
+        if text_encoders:
+            return models.encode_prompts(self.family, text_encoders, prompts)
         return self.prompts[prompts].to(self.device)
+
+    def stop_is_wanted(self) -> bool:
+        """Whether this process or, with several, any other was asked to stop."""
+        wanted = self.job.control.stop.is_set()
+        if self.accelerator.num_processes == 1:
+            return wanted
+        flag = torch.tensor([int(wanted)], device=self.device)
+        return bool(self.accelerator.gather(flag).any())
 
     def update(self, step: int) -> Losses:
         """Do the optimizer update that makes `step`.
@@ -248,17 +261,21 @@ class Training:
             raise Diverged(f"The loss at step {step} is {loss}.")
         return Losses(loss, instance, prior, learning_rate)
 
-    def sample(self, step: int) -> Image.Image:
-        """Draw the sample prompts with their own seeds; gives the first picture."""
+    def sample(self, step: int) -> Image.Image | None:
+        """Draw the sample prompts with their own seeds; the main process gives the first one."""
+        if not self.accelerator.is_main_process:
+            return None
         self.job.report(Status("sampling"))
         samples, side = self.config.samples, self.config.instance.resolution
         sampler = Sampler(
             (side, side), samples.sample_guidance_scale, samples.sample_inference_steps, nothing
         )
         drawer = self.parts.drawer()
+        encoders = [self.accelerator.unwrap_model(encoder) for encoder in self.text_encoders]
+        prompts = sample_prompts(self.config)
         with torch.no_grad(), self.accelerator.autocast():
-            negative = self.encode([samples.sample_negative_prompt])
-            encoded = [(prompt, self.encode([prompt])) for prompt in sample_prompts(self.config)]
+            negative = self.encode_with(encoders, [samples.sample_negative_prompt])
+            encoded = [(prompt, self.encode_with(encoders, [prompt])) for prompt in prompts]
         pictures: list[Image.Image] = []
         for index, (prompt, embeds) in enumerate(encoded):
             seed = samples.sample_seed + index
@@ -280,6 +297,7 @@ class Training:
             folder, step, self.adapter, self.optimizer, self.described
         )
         checkpoint.prune(folder, self.config.result.checkpoints_total_limit)
+        plot_losses(self.job.run)
         self.job.report(Checkpoint(step, str(path)))
 
     def save_lora(self, step: int, preview: Image.Image | None) -> Path:

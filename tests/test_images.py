@@ -1,0 +1,518 @@
+"""Finding, decoding, captioning and cropping photos, on files made here and on real ones."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from trainer import images
+from trainer.config import InstanceConfig
+from trainer.errors import ConfigError
+from trainer.images import (
+    Crop,
+    Photo,
+    buckets,
+    crops_of,
+    find_photos,
+    load_photos,
+    nearest_bucket,
+    read_caption,
+    read_photo,
+    windows_of,
+)
+
+REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "dreambooth"
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+CORNERS = {"A": RED, "B": GREEN, "C": BLUE, "D": WHITE}
+
+
+def quarters() -> Image.Image:
+    """48 x 32 pixels: A red top left, B green top right, C blue bottom left, D white."""
+    image = Image.new("RGB", (48, 32))
+    for letter, corner in zip("ABCD", ((0, 0), (24, 0), (0, 16), (24, 16)), strict=True):
+        image.paste(CORNERS[letter], (*corner, corner[0] + 24, corner[1] + 16))
+    return image
+
+
+def pattern(width: int, height: int) -> Image.Image:
+    """A smooth image none of whose pixels is like another."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 / width, y * 255 / height, (x + y) % 200], axis=-1)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def write(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def config_of(*sources: Path, **settings: Any) -> InstanceConfig:
+    values = {"instance_prompt": "a photo of sks dog", "resolution": 128} | settings
+    return InstanceConfig(tuple(map(str, sources)), **values)
+
+
+def refuse_skips(error: ConfigError) -> None:
+    raise AssertionError(error)
+
+
+def colour_at(image: Image.Image, x: float, y: float) -> tuple[int, ...]:
+    pixel = np.asarray(image)[int(y * image.height), int(x * image.width)]
+    return tuple(int(value) for value in pixel)
+
+
+def assert_near(found: tuple[int, ...], wanted: tuple[int, ...], tolerance: int = 6) -> None:
+    assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= tolerance
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, rows: bytes, *, depth: int = 8, extra: bytes = b"") -> bytes:
+    """A greyscale PNG whose header may promise more than its rows hold."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0))
+    body = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + extra + body
+
+
+def test_folders_list_photos_in_natural_order_without_hidden_files_and_subfolders(tmp_path: Path):
+    names = ("photo10.jpg", "Photo2.PNG", "photo1.webp", ".hidden.jpg", "._photo1.jpg", "a.txt")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "album.jpg").mkdir()
+    (tmp_path / "album.jpg" / "inner.jpg").touch()
+    found = [path.name for path in find_photos([tmp_path])]
+    assert found == ["photo1.webp", "Photo2.PNG", "photo10.jpg"]
+
+
+def test_a_photo_given_twice_is_found_once_at_its_first_place(tmp_path: Path):
+    first, second = tmp_path / "b.jpg", tmp_path / "a.jpg"
+    first.touch()
+    second.touch()
+    assert find_photos([str(first), tmp_path]) == [first, second]
+
+
+def test_missing_sources_and_empty_folders_are_refused_by_name(tmp_path: Path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        find_photos([tmp_path / "nowhere"])
+    with pytest.raises(ConfigError, match="holds no photos.*JPEG, PNG") as caught:
+        find_photos([tmp_path])
+    assert str(tmp_path) in caught.value.message
+    with pytest.raises(ConfigError, match="no photos"):
+        find_photos([])
+
+
+@pytest.mark.parametrize("name", ["小狗 一号.jpg", "🐕 dog ❤️.png", "with space.webp", "ü.bmp"])
+def test_photos_with_any_letters_in_their_names_are_read(tmp_path: Path, name: str):
+    path = write(tmp_path / name, quarters())
+    (photo,) = load_photos(config_of(tmp_path), refuse_skips)
+    assert (photo.path, photo.size) == (path, (48, 32))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("jpg", {}),
+        ("png", {}),
+        ("webp", {"lossless": True}),
+        ("tif", {}),
+        ("tiff", {"compression": "tiff_lzw"}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    list(enumerate(["ABCD", "BADC", "DCBA", "CDAB", "ACBD", "CADB", "DBCA", "BDAC"], start=1)),
+)
+def test_exif_orientation_is_applied(
+    tmp_path: Path, suffix: str, options: dict[str, Any], orientation: int, upright: str
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = write(tmp_path / f"a.{suffix}", quarters(), exif=exif, **options)
+    image = read_photo(path)
+    assert image.size == ((48, 32) if orientation < 5 else (32, 48))
+    spots = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
+    for letter, spot in zip(upright, spots, strict=True):
+        assert_near(colour_at(image, *spot), CORNERS[letter])
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "gif"])
+def test_every_format_keeps_its_colours(tmp_path: Path, suffix: str):
+    image = read_photo(write(tmp_path / f"a.{suffix}", quarters()))
+    assert (image.mode, image.size) == ("RGB", (48, 32))
+    assert_near(colour_at(image, 0.25, 0.25), RED)
+    assert_near(colour_at(image, 0.25, 0.75), BLUE)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "tif"])
+def test_of_several_frames_the_first_is_read(tmp_path: Path, suffix: str):
+    frames = [Image.new("RGB", (20, 20), colour) for colour in (GREEN, RED)]
+    path = write(tmp_path / f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:])
+    assert_near(colour_at(read_photo(path), 0.5, 0.5), GREEN)
+
+
+def test_deep_grey_is_scaled_to_eight_bits(tmp_path: Path):
+    rows = b"".join(b"\0" + struct.pack(">2H", 257 * 10, 257 * 200) for _ in range(2))
+    path = tmp_path / "a.png"
+    path.write_bytes(png(2, 2, rows, depth=16))
+    assert np.asarray(read_photo(path))[..., 0].tolist() == [[10, 200]] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 100, 255]], np.float32), [0, 100, 255]),
+        (np.array([[0, 32896, 65535]], np.int32), [0, 128, 255]),
+        (np.array([[0, 500_000, 1_000_000]], np.int32), [0, 128, 255]),
+    ],
+)
+def test_floats_and_32_bit_whole_numbers_fill_eight_bits(
+    tmp_path: Path, values: np.ndarray, wanted: list[int]
+):
+    image = read_photo(write(tmp_path / "a.tif", Image.fromarray(values)))
+    assert np.asarray(image)[0, :, 0].tolist() == wanted
+
+
+def test_the_transparent_shade_of_a_16_bit_png_shows_the_background(tmp_path: Path):
+    path = tmp_path / "a.png"
+    rows = b"\0" + struct.pack(">2H", 257 * 100, 257 * 100 + 1)
+    path.write_bytes(png(2, 1, rows, depth=16, extra=png_chunk(b"tRNS", struct.pack(">H", 25700))))
+    assert np.asarray(read_photo(path, "#ff0000")).tolist() == [[[255, 0, 0], [100, 100, 100]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "red"),
+    [
+        ("grey.png", quarters().convert("L"), (76, 76, 76)),
+        ("bilevel.png", quarters().getchannel("R").convert("1"), WHITE),
+        ("palette.png", quarters().quantize(4), RED),
+        ("cmyk.jpg", quarters().convert("CMYK"), RED),
+        ("grey.jpg", quarters().convert("L"), (76, 76, 76)),
+    ],
+)
+def test_grey_bilevel_palette_and_cmyk_become_rgb(
+    tmp_path: Path, name: str, image: Image.Image, red: tuple[int, ...]
+):
+    found = read_photo(write(tmp_path / name, image))
+    assert found.mode == "RGB"
+    assert_near(colour_at(found, 0.25, 0.25), red)
+    assert_near(colour_at(found, 0.75, 0.75), WHITE)
+
+
+def left_transparent() -> Image.Image:
+    """20 x 10 pixels, the left half transparent, the right half dark grey."""
+    image = Image.new("RGBA", (20, 10), (10, 10, 10, 255))
+    image.paste((200, 200, 200, 0), (0, 0, 10, 10))
+    return image
+
+
+def left_of_one_shade(mode: str) -> Image.Image:
+    """20 x 10 pixels in grey or with a palette, the left half 0, the right half 1."""
+    image = Image.new(mode, (20, 10), 1)
+    image.paste(0, (0, 0, 10, 10))
+    if mode == "P":
+        image.putpalette([200, 200, 200, 10, 10, 10])
+    return image
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "options", "right"),
+    [
+        ("a.png", left_transparent(), {}, 10),
+        ("a.webp", left_transparent(), {"lossless": True}, 10),
+        ("a.tif", left_transparent(), {}, 10),
+        ("a.gif", left_transparent(), {}, 10),
+        ("la.png", left_transparent().convert("LA"), {}, 10),
+        ("palette.png", left_transparent().quantize(4), {}, 10),
+        ("trns_palette.png", left_of_one_shade("P"), {"transparency": 0}, 10),
+        ("trns_grey.png", left_of_one_shade("L"), {"transparency": 0}, 1),
+    ],
+)
+def test_transparency_shows_the_background(
+    tmp_path: Path, name: str, image: Image.Image, options: dict[str, Any], right: int
+):
+    path = write(tmp_path / name, image, **options)
+    assert load_photos(config_of(path), refuse_skips)[0].transparent
+    found = read_photo(path, "#3366cc")
+    assert colour_at(found, 0.25, 0.5) == (0x33, 0x66, 0xCC)
+    assert_near(colour_at(found, 0.75, 0.5), (right, right, right), 2)
+    assert found.info == {}
+
+
+def test_an_alpha_channel_without_transparent_pixels_is_not_transparent(tmp_path: Path):
+    path = write(tmp_path / "a.png", quarters().convert("RGBA"))
+    assert not load_photos(config_of(path), refuse_skips)[0].transparent
+
+
+def test_a_background_that_is_no_colour_is_refused(tmp_path: Path):
+    path = write(tmp_path / "a.png", quarters())
+    with pytest.raises(ConfigError, match="background.*reddish.*#rrggbb"):
+        load_photos(config_of(path, background="reddish"), refuse_skips)
+
+
+def red_green_swapped_profile() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ")
+    return swapped.replace(b"????", b"gXYZ")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_an_embedded_profile_is_converted_to_srgb(tmp_path: Path, mode: str):
+    image = Image.new("RGB", (8, 8), RED).convert(mode)
+    path = write(tmp_path / "a.png", image, icc_profile=red_green_swapped_profile())
+    found = read_photo(path)
+    assert_near(colour_at(found, 0.5, 0.5), GREEN)
+    assert found.info == {}
+
+
+@pytest.mark.parametrize("profile", [b"no profile", red_green_swapped_profile()])
+def test_a_profile_that_does_not_fit_counts_as_none(tmp_path: Path, profile: bytes):
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    path = write(tmp_path / "a.jpg", image, icc_profile=profile)
+    assert_near(colour_at(read_photo(path), 0.5, 0.5), RED)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text.jpg": (lambda path: path.write_text("not a photo"), "not an image.*JPEG, PNG"),
+    "script.png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0"), "not an image"),
+    "empty.jpg": (lambda path: path.touch(), r"empty \(0 bytes\)"),
+    "cut.jpg": (lambda path: truncated(write(path, pattern(90, 90))), "cut.jpg cannot be read"),
+    "cut.png": (lambda path: truncated(write(path, pattern(90, 90))), "cut.png cannot be read"),
+    "cut.webp": (lambda path: truncated(write(path, pattern(90, 90))), "cut.webp cannot be read"),
+    "cut.tif": (lambda path: truncated(write(path, pattern(90, 90))), "cut.tif cannot be read"),
+    "huge.png": (lambda path: path.write_bytes(png(20_000, 20_000, b"")), "20000 x 20000 pixels"),
+    "none.png": (lambda path: path.write_bytes(png(0, 10, b"")), "none.png"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_photos_are_refused_by_name_or_skipped(tmp_path: Path, name: str):
+    make, message = BAD_FILES[name]
+    good, bad = write(tmp_path / "good.jpg", quarters()), tmp_path / name
+    make(bad)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_photos(config_of(tmp_path), refuse_skips)
+    assert str(bad) in caught.value.message
+    skipped: list[ConfigError] = []
+    photos = load_photos(config_of(tmp_path, bad_images="skip"), skipped.append)
+    assert [photo.path for photo in photos] == [good]
+    assert [str(bad) in error.message for error in skipped] == [True]
+
+
+def test_a_set_without_one_good_photo_is_refused(tmp_path: Path):
+    (tmp_path / "a.jpg").touch()
+    skipped: list[ConfigError] = []
+    with pytest.raises(ConfigError, match="No photo of .* can be used"):
+        load_photos(config_of(tmp_path, bad_images="skip"), skipped.append)
+    assert len(skipped) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+def test_the_pixel_limit_is_ours_whatever_the_host_made_of_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(png(16_001, 16_001, b""))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_photo(write(tmp_path / "a.jpg", quarters())).size == (48, 32)
+        with pytest.raises(ConfigError, match="16001 x 16001 pixels.*256 million"):
+            read_photo(huge)
+
+
+def test_heic_without_its_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(ConfigError, match="phone.jpg is HEIC.*JPEG.*pip install pillow-heif"):
+        read_photo(path)
+
+
+def test_heic_is_read_where_its_package_is_present(tmp_path: Path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "a.heic"
+    pillow_heif.from_pillow(quarters()).save(path)
+    assert_near(colour_at(read_photo(path), 0.25, 0.25), RED, 12)
+
+
+def test_captions_come_from_the_text_file_or_the_prompt(tmp_path: Path):
+    photo = tmp_path / "my.dog.jpg"
+    file = tmp_path / "my.dog.txt"
+    assert read_caption(photo, "auto", "the prompt") == "the prompt"
+    file.write_bytes(b"\xef\xbb\xbf  sks dog \xf0\x9f\x90\x95,\r\n on\tgrass\n")
+    assert read_caption(photo, "auto", "the prompt") == "sks dog 🐕, on grass"
+    assert read_caption(photo, "txt", "the prompt") == "sks dog 🐕, on grass"
+    assert read_caption(photo, "prompt", "the prompt") == "the prompt"
+    file.write_text(" \n")
+    assert read_caption(photo, "auto", "the prompt") == "the prompt"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "my.jpg has no caption in my.txt"),
+        (b" \n", "my.jpg has no caption in my.txt"),
+        ("déjà vu".encode("latin-1"), "my.txt is not UTF-8"),
+        (b"a" * 65537, "my.txt is over 64 KiB"),
+    ],
+)
+def test_bad_captions_are_refused(tmp_path: Path, content: bytes | None, message: str):
+    write(tmp_path / "my.jpg", quarters())
+    if content is not None:
+        (tmp_path / "my.txt").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_photos(config_of(tmp_path, caption_mode="txt"), refuse_skips)
+
+
+def crops_in(folder: Path, photo: Image.Image, *, seed: int = 0, index: int = 0, **settings: Any):
+    config = config_of(write(folder / "a.png", photo), **settings)
+    (loaded,) = load_photos(config, refuse_skips)
+    return crops_of(loaded, config, seed, index)
+
+
+def part(photo: Image.Image, crop: Crop) -> np.ndarray:
+    """The pixels that a crop's own numbers point at, where nothing is resized."""
+    (top, left), (height, width) = crop.top_left, crop.target_size
+    pixels = np.asarray(photo)[:, ::-1] if crop.flipped else np.asarray(photo)
+    return pixels[top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize(
+    ("size", "num_crops", "corners"),
+    [
+        ((192, 128), 1, [(0, 32)]),
+        ((128, 193), 1, [(32, 0)]),
+        ((192, 128), 3, [(0, 0), (0, 32), (0, 64)]),
+        ((128, 192), 2, [(0, 0), (64, 0)]),
+        ((128, 128), 2, [(0, 0), (0, 0)]),
+    ],
+)
+def test_center_crops_are_centred_or_spread_from_end_to_end(
+    tmp_path: Path, size: tuple[int, int], num_crops: int, corners: list[tuple[int, int]]
+):
+    photo = pattern(*size)
+    crops = crops_in(tmp_path, photo, num_crops=num_crops)
+    assert [crop.top_left for crop in crops] == corners
+    for crop in crops:
+        assert (crop.original_size, crop.target_size) == (size[::-1], (128, 128))
+        np.testing.assert_array_equal(np.asarray(crop.image), part(photo, crop))
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "random"])
+def test_mirrored_crops_follow_with_the_corner_in_the_mirrored_photo(
+    tmp_path: Path, crop_mode: str
+):
+    photo = pattern(200, 128)
+    crops = crops_in(tmp_path, photo, crop_mode=crop_mode, flip=True)
+    assert [crop.flipped for crop in crops] == [False, True]
+    assert crops[0].top_left[1] + crops[1].top_left[1] == 200 - 128
+    for crop in crops:
+        np.testing.assert_array_equal(np.asarray(crop.image), part(photo, crop))
+
+
+def test_random_crops_follow_from_seed_and_index_alone(tmp_path: Path):
+    photo = pattern(640, 128)
+
+    def left(seed: int, index: int) -> int:
+        (crop,) = crops_in(tmp_path, photo, crop_mode="random", seed=seed, index=index)
+        np.testing.assert_array_equal(np.asarray(crop.image), part(photo, crop))
+        return crop.top_left[1]
+
+    assert left(3, 1) == left(3, 1)
+    assert len({left(3, 1), left(3, 2), left(4, 1), left(1, 3)}) == 4
+
+
+def test_several_random_crops_are_zoomed_by_at_most_15_percent():
+    config = config_of(Path("a.jpg"), crop_mode="random", num_crops=40)
+    windows = windows_of((300, 200), config, seed=0, index=0)
+    sides = [min(window.resized) for window in windows]
+    assert 128 <= min(sides) < 132
+    assert 142 < max(sides) <= 147
+    for window in windows:
+        assert 0 <= window.top_left[0] <= window.resized[1] - 128
+        assert 0 <= window.top_left[1] <= window.resized[0] - 128
+    assert len({window.top_left for window in windows}) > 30
+
+
+@pytest.mark.parametrize("settings", [{"num_crops": 4}, {"crop_mode": "none"}, {"flip": True}])
+@pytest.mark.parametrize("size", [(1000, 700), (90, 60)])
+def test_crops_are_parts_of_the_resized_photo(
+    tmp_path: Path, size: tuple[int, int], settings: dict[str, Any]
+):
+    photo = pattern(*size)
+    settings = {"crop_mode": "random", **settings}
+    windows = windows_of(size, config_of(Path(), **settings), seed=0, index=0)
+    for crop, window in zip(crops_in(tmp_path, photo, **settings), windows, strict=False):
+        resized = photo.resize(window.resized, Image.Resampling.LANCZOS)
+        error = np.asarray(crop.image, np.float32) - part(resized, crop)
+        assert np.abs(error).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "bucket"),
+    [
+        ((1000, 1000), 1024, (1024, 1024)),
+        ((300, 200), 1024, (1216, 832)),
+        ((108, 192), 768, (576, 1024)),
+        ((9000, 100), 512, (1024, 256)),
+        ((300, 200), 64, (64, 64)),
+    ],
+)
+def test_whole_photos_take_the_bucket_of_the_nearest_shape(
+    tmp_path: Path, size: tuple[int, int], resolution: int, bucket: tuple[int, int]
+):
+    assert nearest_bucket(size, resolution) == bucket
+    (crop,) = crops_in(tmp_path, pattern(*size), crop_mode="none", resolution=resolution)
+    assert (crop.image.size, crop.original_size) == (bucket, size[::-1])
+    assert min(crop.top_left) == 0
+
+
+@pytest.mark.parametrize("resolution", range(64, 2049, 64))
+def test_buckets_are_multiples_of_64_within_the_area(resolution: int):
+    found = buckets(resolution)
+    assert (resolution, resolution) in found
+    assert {side % 64 for bucket in found for side in bucket} == {0}
+    assert min(side for bucket in found for side in bucket) >= resolution / 2
+    assert max(width * height for width, height in found) == resolution**2
+
+
+def test_a_very_long_photo_is_cut_without_resizing_all_of_it(tmp_path: Path):
+    (crop,) = crops_in(tmp_path, Image.new("RGB", (2, 20_000), RED), resolution=1024)
+    assert crop.image.getextrema() == ((255, 255), (0, 0), (0, 0))
+    assert crop.top_left == ((20_000 * 512 - 1024) // 2, 0)
+
+
+def test_a_photo_is_decoded_once_for_all_its_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "a.png", pattern(192, 128))
+    decoded: list[Path] = []
+    decode = images.decode_photo
+    monkeypatch.setattr(images, "decode_photo", lambda path: decoded.append(path) or decode(path))
+    crops = crops_of(Photo(path, (0, 0), "", False), config_of(path, num_crops=3, flip=True), 0, 0)
+    assert (len(crops), decoded) == (6, [path])
+
+
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"no photos at {REAL_PHOTOS}")
+def test_real_photos_are_read_and_cropped():
+    config = config_of(*sorted(path for path in REAL_PHOTOS.iterdir() if path.is_dir()))
+    photos = load_photos(config, refuse_skips)
+    assert len(photos) == 29
+    crops = [
+        crop for index, photo in enumerate(photos) for crop in crops_of(photo, config, 0, index)
+    ]
+    assert {crop.image.size for crop in crops} == {(128, 128)}
+    assert min(np.asarray(crop.image).std() for crop in crops) > 20
