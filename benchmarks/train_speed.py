@@ -76,7 +76,7 @@ def summary(events: list[dict[str, Any]], options: argparse.Namespace) -> dict[s
         "resolution": options.resolution,
         "device": started["device"],
         "dtype": started["dtype"],
-        "gradient_checkpointing": bool(started["memory_plan"]["gradient_checkpointing"]),
+        "gradient_checkpointing": options.gradient_checkpointing,
         "trainable_parameters": started["trainable_parameters"],
         "seconds_per_step_median": round(statistics.median(steps), 4),
         "seconds_per_step_min_max": [round(min(steps), 4), round(max(steps), 4)],
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--checkpoint", type=Path, help="an existing checkpoint instead")
     parser.add_argument("--mixed-precision", default="bf16")
-    parser.add_argument("--gradient-checkpointing", default="auto")
+    parser.add_argument("--gradient-checkpointing", choices=["on", "off"], default="off")
     parser.add_argument("--json", type=Path, help="add the result to this file")
     parser.add_argument("settings", nargs="*", help="more flags of train, after --")
     options = parser.parse_args()

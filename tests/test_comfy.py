@@ -382,6 +382,7 @@ def test_importing_the_pack_adds_no_heavy_module_and_little_time():
 import asyncio, importlib.util, sys, time
 sys.argv = ["main.py", "--cpu"]
 sys.path.insert(0, {str(comfy_host.comfy_dir())!r})
+import utils.install_util  # before comfy.utils hides the name
 import comfy.options
 comfy.options.enable_args_parsing()
 import comfy.sd, comfy.samplers, folder_paths, latent_preview, nodes, server
@@ -394,13 +395,13 @@ sys.modules["pack"] = pack = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pack)
 asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
 seconds = time.process_time() - start
-new = {{name.partition(".")[0] for name in set(sys.modules) - before}}
-print("RESULT", seconds, *sorted(new & {{"diffusers", "transformers", "peft", "accelerate"}}))
+new = sorted(name for name in set(sys.modules) - before if name.partition(".")[0] != "pack")
+print("RESULT", seconds, *new)
 """
     command = [str(comfy_host.comfy_python()), "-c", code]
     found = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=comfy_host.comfy_dir()
     )
-    _, seconds, *heavy = found.stdout.split("RESULT")[1].join(["RESULT", ""]).split()
-    assert heavy == []
-    assert float(seconds) < 0.2
+    seconds, *others = found.stdout.partition("RESULT")[2].split()
+    assert others == []
+    assert float(seconds) < 0.2  # of processor time; measured: 0.05 on a busy machine

@@ -92,13 +92,24 @@ def add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=1.0, help="of the LoRA")
     parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
     parser.add_argument("--negative-prompt", default="")
-    parser.add_argument("--number", type=int, default=1, help="pictures per prompt")
+    parser.add_argument("--number", type=at_least(1), default=1, help="pictures per prompt")
     parser.add_argument("--guidance-scale", type=float, default=7.5)
-    parser.add_argument("--steps", type=int, default=25, help="sampling steps")
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture")
+    parser.add_argument("--steps", type=at_least(1), default=25, help="sampling steps")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the first picture")
     parser.add_argument("--output", type=Path, default=Path("samples"), help="folder")
     add_events(parser)
     parser.set_defaults(execute=run_sample)
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """How argparse reads a whole number with a lower bound."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {smallest}")
+        return int(text)
+
+    return read
 
 
 def add_events(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def clock(seconds: float) -> str:
 
 
 def describe_start(event: Started) -> str:
-    memory = sum(n for name, n in event.memory_plan.items() if name != "gradient_checkpointing")
+    memory = sum(event.memory_plan.values())
     start = f"from step {event.start_step} " if event.start_step else ""
     return (
         f"Training {event.family} on {event.device} in {event.dtype} {start}to step "

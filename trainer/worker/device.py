@@ -46,5 +46,7 @@ def choose_precision(wanted: str, device: str) -> str:
 
 def cpu_computes_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 by itself; emulated it would be slower than float32."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch
+        return False
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx"))
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))

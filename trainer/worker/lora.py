@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig as PeftConfig
@@ -41,7 +42,7 @@ class Adapter:
         layers: (file name without suffix, layer) of every adapted layer, in the model's order.
     """
 
-    layers: Mapping[str, LoraLayer]
+    layers: Mapping[str, Any]
     config: LoraConfig
 
     def parameters(self, prefix: str = "") -> list[nn.Parameter]:
@@ -105,7 +106,7 @@ def unused_layer(family: Family, encoder: nn.Module) -> str | None:
 
 def inject(
     prefix: str, model: nn.Module, targets: str, config: LoraConfig, skipped: str | None = None
-) -> dict[str, LoraLayer]:
+) -> dict[str, Any]:
     peft_config = PeftConfig(
         r=config.rank,
         lora_alpha=config.effective_alpha,  # pyright: ignore[reportArgumentType] - peft divides
@@ -154,7 +155,7 @@ def save_lora(path: Path, adapter: Adapter, config: Config, base: BaseModel, ste
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, save(weights, file_metadata(path.stem, config, base, steps)))
     check_lora(path, weights)
-    write_atomic(path.with_suffix(".json"), json.dumps(card(config, base), indent=2))
+    write_atomic(path.with_suffix(".json"), json.dumps(card(config, base, steps), indent=2))
 
 
 def check_lora(path: Path, expected: Mapping[str, Tensor]) -> None:
@@ -201,12 +202,12 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
     }
 
 
-def card(config: Config, base: BaseModel) -> dict[str, str | float]:
+def card(config: Config, base: BaseModel, steps: int) -> dict[str, str | float]:
     """What A1111 and Forge show on the LoRA's card."""
     return {
         "description": config.result.description,
         "sd version": CARD_VERSIONS[base.family.name],
         "activation text": config.instance.instance_prompt,
         "preferred weight": 1.0,
-        "notes": f"Trained on {base.path.name} for {config.training.max_train_steps} steps.",
+        "notes": f"Trained on {base.path.name} for {steps} steps.",
     }

@@ -38,21 +38,18 @@ def memory_plan(
     }
 
 
-def with_checkpointing(
-    plan: dict[str, int], config: Config, device: torch.device
-) -> dict[str, int]:
-    """The plan with gradient checkpointing where it is asked for, or chosen by itself.
-
-    Under "auto" it is on where the device's free memory does not hold the plan.
-    """
+def needs_checkpointing(plan: dict[str, int], config: Config, device: torch.device) -> bool:
+    """Whether to use gradient checkpointing; "auto" asks if the free memory holds the plan."""
     choice = config.training.gradient_checkpointing
-    if choice == "auto":
-        needed = sum(plan.values()) - resident_bytes(plan, device)
-        choice = "on" if needed > USABLE_SHARE * free_bytes(device) else "off"
-    if choice == "off":
-        return {**plan, "gradient_checkpointing": 0}
-    activations = round(plan["activations"] * CHECKPOINTED_SHARE)
-    return {**plan, "activations": activations, "gradient_checkpointing": 1}
+    if choice != "auto":
+        return choice == "on"
+    needed = sum(plan.values()) - resident_bytes(plan, device)
+    return needed > USABLE_SHARE * free_bytes(device)
+
+
+def with_checkpointing(plan: dict[str, int]) -> dict[str, int]:
+    """The plan where activations are computed again in the backward pass."""
+    return {**plan, "activations": round(plan["activations"] * CHECKPOINTED_SHARE)}
 
 
 def resident_bytes(plan: dict[str, int], device: torch.device) -> int:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from ..config import ModelConfig
+from ..config import ModelConfig, PredictionType
 from ..errors import ConfigError
 from ..model_file import ModelFile, predicts_velocity, require_base, require_vae
 from ..tokenizer import END, prompt_ids
@@ -98,7 +98,7 @@ class BaseModel:
     vae_path: Path | None
     file: ModelFile
     family: Family
-    prediction_type: str
+    prediction_type: PredictionType
 
     @property
     def is_folder(self) -> bool:
@@ -143,7 +143,8 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
     """The schedule that the base was trained with; in single files 1000 scaled-linear steps."""
     if base.is_folder:
         options = {"clip_sample": False, "prediction_type": base.prediction_type}
-        return DDPMScheduler.from_pretrained(base.path / "scheduler", **options)
+        found: Any = DDPMScheduler.from_pretrained(base.path / "scheduler", **options)
+        return found
     zero_snr = "ztsnr" in base.file.header.tensors
     return DDPMScheduler(
         beta_start=0.00085,
@@ -151,7 +152,7 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
         beta_schedule="scaled_linear",
         clip_sample=False,
         steps_offset=1,
-        prediction_type=base.prediction_type,
+        prediction_type=base.prediction_type,  # pyright: ignore[reportArgumentType]
         rescale_betas_zero_snr=zero_snr,
     )
 

@@ -41,7 +41,7 @@ def plot_losses(run: Run) -> None:
 
 def progress_by_step(run: Run) -> list[Progress]:
     """The last report of every step, in order; a resumed run repeats some."""
-    lines = run.events.read_text("utf-8").splitlines()
+    lines = run.events.read_text("utf-8").splitlines() if run.events.exists() else []
     events = (from_line(line) for line in lines if line.strip())
     latest = {event.step: event for event in events if isinstance(event, Progress)}
     return [latest[step] for step in sorted(latest)]

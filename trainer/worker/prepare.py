@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler
+from diffusers import DDPMScheduler
 from torch import nn
 
 from ..config import Config, InstanceConfig, ModelConfig
@@ -53,7 +53,7 @@ class Parts:
         )
 
     @property
-    def vae(self) -> AutoencoderKL:
+    def vae(self) -> Any:
         return self.get("VAE", lambda: models.load_vae(self.base)).to(self.device)
 
     @property

@@ -24,7 +24,7 @@ from .data import Share, TrainingData, step_batches
 from .device import DTYPES, make_accelerator
 from .lora import add_adapter, save_lora
 from .loss import diffusion_loss
-from .memory import memory_plan, peak_gib, with_checkpointing
+from .memory import memory_plan, needs_checkpointing, peak_gib, with_checkpointing
 from .models import PromptEmbeds
 from .optim import make_optimizer, set_learning_rate
 from .plot import plot_losses
@@ -170,11 +170,12 @@ class Training:
             [self.parts.unet, *text_encoders],
             self.adapter.parameters(),
         )
-        plan = with_checkpointing(plan, self.config, self.device)
-        if plan["gradient_checkpointing"]:
-            self.parts.unet.enable_gradient_checkpointing()
-            self.parts.unet.train()  # checkpointing looks at this; nothing else does
-        return plan
+        if not needs_checkpointing(plan, self.config, self.device):
+            return plan
+        self.job.report(Status("loading", message="Gradient checkpointing is on"))
+        self.parts.unet.enable_gradient_checkpointing()
+        self.parts.unet.train()  # checkpointing looks at this; nothing else does
+        return with_checkpointing(plan)
 
     def take_up(self) -> int:
         """Load the newest checkpoint of the run, if there is one; gives its step."""
