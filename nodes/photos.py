@@ -11,9 +11,10 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..trainer.config import InstanceConfig, read_group
+from ..trainer.crops import crops_of
 from ..trainer.errors import ConfigError
 from ..trainer.fingerprint import file_sha256, settings_key
-from ..trainer.images import Photo, crops_of, find_photos, load_photos, photos_at
+from ..trainer.images import Photo, find_photos, load_photos, photos_at
 from ..trainer.photo_report import inspect_photos
 from ..trainer.tokenizer import token_count
 from . import places
@@ -28,7 +29,6 @@ FOLDER_HELP = (
     "A folder of photos, used instead of the uploaded ones when filled in: a full path, or the "
     "name of a folder in ComfyUI's input folder."
 )
-CROP_SEED = 0  # of random crops, as in a training with seed 0
 
 
 class LoadInstanceImages(io.ComfyNode):
@@ -134,7 +134,7 @@ def training_crops(photos: Sequence[Photo], config: InstanceConfig) -> list[Tens
     return [
         to_tensor(crop.image)
         for index, photo in enumerate(photos)
-        for crop in crops_of(photo, config, seed=CROP_SEED, index=index)
+        for crop in crops_of(photo, config, index)
     ]
 
 

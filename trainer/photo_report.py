@@ -9,7 +9,8 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from .config import InstanceConfig
-from .images import Photo, Window, read_photo, windows_of
+from .crops import Window, windows_of
+from .images import Photo, read_photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,19 +96,16 @@ def inspect_photos(
     photos: Sequence[Photo],
     config: InstanceConfig,
     count_tokens: Callable[[str], int],
-    *,
-    seed: int = 0,
 ) -> Report:
     """Look at every photo once, as it will be trained.
 
     Args:
         count_tokens: how many CLIP tokens a prompt needs, start and end included.
-        seed: the training's seed, which places random crops.
     """
     looks = [look_at(read_photo(photo.path, config.background)) for photo in photos]
     reports = []
     for index, photo in enumerate(photos):
-        windows = windows_of(photo.size, config, seed=seed, index=index)
+        windows = windows_of(photo.size, config, index)
         boxes = [kept_box(window) for window in windows]
         kept = union_area(boxes)
         notes = (

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..config import Config
-from ..images import Crop
+from ..crops import Crop
 from ..run import write_atomic
 from .loss import Batch
 from .models import PromptEmbeds

@@ -14,10 +14,11 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 from ..config import Config, InstanceConfig, ModelConfig
+from ..crops import Crop, crops_of
 from ..errors import ConfigError
 from ..events import Status, Warning
 from ..fingerprint import file_sha256, model_sha256, settings_key
-from ..images import Crop, Photo, crops_of, load_photo, load_photos
+from ..images import Photo, load_photo, load_photos
 from ..photo_report import inspect_photos
 from ..tokenizer import token_count
 from . import class_images, models
@@ -163,19 +164,18 @@ def encode_images(
     sources: Sources, classes: Sequence[Path], cache: LatentCache, report: Report, control: Control
 ) -> TrainingData:
     config = sources.config
-    seed = config.training.seed
     class_config = class_crop_config(config)
     total = len(sources.photos) + len(classes)
     instance: list[TrainingImage] = []
     encoded: list[TrainingImage] = []
     for index, photo in enumerate(sources.photos):
         begin_part(report, control, index, total)
-        crops = crops_of(photo, config.instance, seed=seed, index=index)
+        crops = crops_of(photo, config.instance, index)
         instance += encode_crops(crops, photo.caption, cache, is_class=False)
     for index, path in enumerate(classes):
         begin_part(report, control, len(sources.photos) + index, total)
         photo = load_photo(path, class_config)
-        crops = crops_of(photo, class_config, seed=seed, index=index)
+        crops = crops_of(photo, class_config, index)
         encoded += encode_crops(crops, photo.caption, cache, is_class=True)
     report(Status("caching", total, total))
     return TrainingData(instance, encoded)
