@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,8 +24,9 @@ ConfigMaker = Callable[..., Config]
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps its precision for the whole process; tests use several."""
+    """Accelerate keeps its precision and models for the whole process; tests use several."""
     yield
+    gc.collect()
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
 

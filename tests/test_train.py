@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.conftest import CLASS_PROMPT, PROMPT
 from trainer.config import Config
 from trainer.errors import ConfigError
-from trainer.events import Checkpoint, Event, Finished, Progress, Sample, Started, Stopped
+from trainer.events import Checkpoint, Event, Finished, Progress, Sample, Started, Status, Stopped
 from trainer.run import Run
 from trainer.worker.control import Control
 from trainer.worker.train import Diverged, Job, set_up, train
@@ -90,6 +90,20 @@ def test_a_stopped_run_leaves_a_usable_lora_and_the_resumed_one_a_new_file(make_
     early, late = load_file(stopped.lora_path), load_file(finished.lora_path)
     assert early.keys() == late.keys()
     assert any(not torch.equal(early[name], late[name]) for name in early)
+
+
+def test_a_stop_while_a_sample_is_drawn_saves_at_that_step(make_config, tmp_path):
+    control = Control()
+
+    def stop_at_sampling(event: Event) -> None:
+        if isinstance(event, Status) and event.stage == "sampling":
+            control.stop.set()
+
+    run = Run(tmp_path / "runs/r")
+    stopped = train(Job(make_config(sample_every=1), run, False, stop_at_sampling, control))
+    assert isinstance(stopped, Stopped) and stopped.step == 1
+    assert not run.samples.exists()
+    assert Path(stopped.lora_path).exists()
 
 
 def test_max_train_steps_may_be_raised_later(make_config, tmp_path):

@@ -19,7 +19,7 @@ from ..events import Checkpoint, Event, Finished, Progress, Sample, Started, Sta
 from ..run import Run, unique_path
 from . import checkpoint, models
 from .class_images import save_picture
-from .control import Control, Report
+from .control import Control, Report, Stop
 from .data import Share, TrainingData, step_batches
 from .device import DTYPES, make_accelerator
 from .lora import add_adapter, save_lora
@@ -263,13 +263,27 @@ class Training:
         return Losses(loss, instance, prior, learning_rate)
 
     def sample(self, step: int) -> Image.Image | None:
-        """Draw the sample prompts with their own seeds; the main process gives the first one."""
+        """Draw the sample prompts with their own seeds; gives the first picture.
+
+        None in all but the main process, and where a stop was asked for meanwhile.
+        """
         if not self.accelerator.is_main_process:
             return None
         self.job.report(Status("sampling"))
+        try:
+            return self.draw_samples(step)[0]
+        except Stop:
+            return None
+        finally:
+            self.parts.vae.to("cpu")
+
+    def draw_samples(self, step: int) -> list[Image.Image]:
         samples, side = self.config.samples, self.config.instance.resolution
         sampler = Sampler(
-            (side, side), samples.sample_guidance_scale, samples.sample_inference_steps, nothing
+            (side, side),
+            samples.sample_guidance_scale,
+            samples.sample_inference_steps,
+            self.job.control.check,
         )
         drawer = self.parts.drawer()
         encoders = [self.accelerator.unwrap_model(encoder) for encoder in self.text_encoders]
@@ -285,8 +299,7 @@ class Training:
             path = self.job.run.samples / f"step_{step:06d}_{index}.png"
             save_picture(path, pictures[-1])
             self.job.report(Sample(step, str(path), prompt, seed))
-        self.parts.vae.to("cpu")
-        return pictures[0]
+        return pictures
 
     def save_state(self, step: int) -> None:
         """Keep all that is needed to go on from here."""
@@ -310,10 +323,6 @@ class Training:
             if preview is not None:
                 save_picture(path.with_suffix(".png"), preview)
         return path
-
-
-def nothing() -> None:
-    """Samples are drawn to the end: they are few, and a stop then still saves at this step."""
 
 
 def device_name(device: torch.device) -> str:
