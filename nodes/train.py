@@ -117,7 +117,7 @@ class DreamBoothTrain(io.ComfyNode):
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
             finished = train(job.Task(config, key, run, instance_set.notes), base, wires, page)
             report = "LoRA saved"
-        return result(finished, config.instance.instance_prompt, report)
+        return result(finished, config.instance.instance_prompt, report, page)
 
 
 def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
@@ -173,9 +173,11 @@ def stopped_text(last: Stopped, steps: int) -> str:
     return f"Stopped at step {last.step} of {steps}, saved as {name}. Run again to go on."
 
 
-def result(done: job.PastRun, trigger: str, report: str) -> io.NodeOutput:
+def result(done: job.PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
     """The node's outputs, and what it shows."""
     assert done.lora is not None
+    text = f"{report}: {done.lora.name}"
+    page.text(text)
     samples = sorted(done.run.samples.glob("*.png"))[-1:]
     images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
     return io.NodeOutput(
@@ -183,7 +185,7 @@ def result(done: job.PastRun, trigger: str, report: str) -> io.NodeOutput:
         read_tensor(done.run.loss_plot),
         str(done.run.folder),
         trigger,
-        ui={"images": images, "report": [f"{report}: {done.lora.name}"]},
+        ui={"images": images, "report": [text]},
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchmarks.random_checkpoint import save_checkpoint
 from tests import comfy_host
@@ -220,6 +220,31 @@ def stock_picture(server: ComfyServer, strength: float) -> np.ndarray:
         )
     )["outputs"]["shown"]["images"]  # fmt: skip
     return picture(server, shown[0])
+
+
+def loader_graph(name: str) -> Json:
+    return graph(
+        lora=node(
+            "DreamBoothLoRALoader", model=["base", 0], clip=["base", 1], lora_name=name,
+            strength_model=1.0, strength_clip=1.0,
+        ),
+        trigger=node("PreviewAny", source=["lora", 2]),
+    )  # fmt: skip
+
+
+def test_our_loader_takes_the_trigger_from_the_file(server, trained):
+    assert server.run(loader_graph("dog.safetensors"))["outputs"]["trigger"]["text"] == [
+        "a photo of sks dog"
+    ]
+
+
+def test_our_loader_refuses_a_lora_of_another_base(server):
+    wide = {f"{LAYER}.lora_{part}.weight": torch.zeros(999, 999) for part in ("up", "down")}
+    save_file(wide, lora_file(server, "wide"))
+    assert "wide.safetensors was made for another base" in error_of(
+        server, loader_graph("wide.safetensors")
+    )
+    assert "is no file in models/loras" in error_of(server, loader_graph(""))
 
 
 def test_cancel_saves_and_the_next_run_goes_on(server):

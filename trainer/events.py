@@ -147,9 +147,12 @@ def from_line(line: str) -> Event:
     Raises:
         ValueError: the line is no JSON object of a known event.
     """
-    document: dict[str, Any] = json.loads(line)
-    kind = EVENTS.get(document.get("event", ""))
+    document: Any = json.loads(line)
+    kind = EVENTS.get(document.get("event")) if isinstance(document, dict) else None
     if kind is None:
         raise ValueError(f"no known event: {line[:200]}")
     known = {spec.name for spec in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in document.items() if key in known})
+    try:
+        return kind(**{key: value for key, value in document.items() if key in known})
+    except TypeError as error:
+        raise ValueError(f"no whole event: {line[:200]}") from error

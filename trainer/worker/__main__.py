@@ -29,13 +29,16 @@ def main() -> int:
     sys.stdin.reconfigure(encoding="utf-8")  # pyright: ignore - a real stream in a process
     sys.stdout.reconfigure(encoding="utf-8")  # pyright: ignore
     events, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no event
+    control = Control()
     lock = threading.Lock()
 
     def report(event: Event) -> None:
         with lock:
-            print(to_line(event), file=events, flush=True)
+            try:
+                print(to_line(event), file=events, flush=True)
+            except OSError:  # the host is gone; the run's own events.jsonl goes on
+                control.stop.set()
 
-    control = Control()
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=listen, args=(sys.stdin, control), daemon=True).start()
     run = Run(Path(job["run"]))
@@ -51,9 +54,9 @@ def listen(requests: TextIO, control: Control) -> None:
 
 
 def run_training(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
-    from .train import Job, train  # heavy: a bad job is refused before it is imported
-
     config = Config.from_dict(job["config"])
+    from .train import Job, train  # heavy: a bad config is refused before it is imported
+
     return train(Job(config, run, bool(job.get("resume")), report, control))
 
 

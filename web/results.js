@@ -1,11 +1,23 @@
-// Draws the text that a finished node reports inside the node.
+// Shows what a finished node has made: all its pictures, and the report on the photos.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
 const WIDGET = "dreambooth_report";
+const WITH_REPORT = "DreamBoothLoadInstanceImages";
 const LINE_PX = 15;
 const PADDING_PX = 12;
 const MAX_LINES = 14;
+const CHARACTER_PX = 6.2;
+const STYLE = {
+  overflow: "auto",
+  padding: `${PADDING_PX / 2}px`,
+  font: `12px/${LINE_PX}px sans-serif`,
+  whiteSpace: "pre-wrap",
+  color: "var(--input-text)",
+  background: "var(--comfy-input-bg)",
+  borderRadius: "6px",
+  boxSizing: "border-box",
+};
 
 /**
  * @param {any} node
@@ -15,16 +27,7 @@ function reportWidget(node) {
   const present = node.widgets?.find((/** @type {any} */ w) => w.name === WIDGET);
   if (present) return present;
   const element = document.createElement("div");
-  Object.assign(element.style, {
-    overflow: "auto",
-    padding: `${PADDING_PX / 2}px`,
-    font: `12px/${LINE_PX}px sans-serif`,
-    whiteSpace: "pre-wrap",
-    color: "var(--input-text)",
-    background: "var(--comfy-input-bg)",
-    borderRadius: "6px",
-    boxSizing: "border-box",
-  });
+  Object.assign(element.style, STYLE);
   const widget = node.addDOMWidget(WIDGET, "report", element, {
     serialize: false,
     getMinHeight: () => height(element),
@@ -39,14 +42,14 @@ function reportWidget(node) {
  * @param {HTMLElement} element
  */
 function height(element) {
-  const perLine = Math.max(20, (element.clientWidth || 300) / 6.2);
+  const perLine = Math.max(20, (element.clientWidth || 300) / CHARACTER_PX);
   const lines = (element.textContent ?? "").split("\n");
   const count = lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / perLine)), 0);
   return Math.min(MAX_LINES, count) * LINE_PX + PADDING_PX;
 }
 
 app.registerExtension({
-  name: "DreamBooth.Report",
+  name: "DreamBooth.Results",
 
   /** @param {any} node */
   nodeCreated(node) {
@@ -54,8 +57,9 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (/** @type {any} */ message) {
       before?.call(node, message);
+      delete app.nodePreviewImages?.[node.id]; // else the last preview hides the results
       const text = message?.report?.join("\n");
-      if (text) reportWidget(node).element.textContent = text;
+      if (text && node.comfyClass === WITH_REPORT) reportWidget(node).element.textContent = text;
     };
   },
 });
