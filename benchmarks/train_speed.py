@@ -5,7 +5,8 @@
 
 The checkpoint is random in the published layout, the photos are made; speed and memory depend on
 neither. Seconds per step are the median after the first two steps. Peak memory is the process's
-largest resident set, and on a GPU the most memory that torch held there.
+largest resident set, and on a GPU the most memory that torch held there. The floor is the bare
+U-Net with the same LoRA through peft, forward and backward on a fixed input, measured right after.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from trainer.environment import worker_env
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft")
@@ -57,12 +60,23 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "--output", str(folder / "lora.safetensors"), *options.settings,
     ]  # fmt: skip
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=worker_env()
+    )
     assert process.stdout is not None
     events = [json.loads(line) for line in process.stdout if line.startswith("{")]
     if process.wait():
         raise SystemExit(f"training failed: {events[-1:]}")
-    return summary(events, options) | {"whole_job_sec": round(time.monotonic() - began, 1)}
+    seconds = round(time.monotonic() - began, 1)
+    result = summary(events, options) | {"whole_job_sec": seconds}
+    bare = [sys.executable, "-m", "benchmarks.bare_step", str(base), str(options.resolution)]
+    bare += [options.mixed_precision, str(options.steps)]
+    answer = subprocess.run(
+        bare, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=worker_env(), check=True
+    )
+    floor = float(answer.stdout.split()[-1])
+    ratio = round(result["seconds_per_step_median"] / floor, 3)
+    return result | {"bare_unet_sec": round(floor, 4), "ratio_to_bare_unet": ratio}
 
 
 def summary(events: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +115,15 @@ def processor() -> str:
     return f"{len(names)} x {names[0]}" if names else platform.processor()
 
 
+def command_line(options: argparse.Namespace) -> str:
+    """The command by which anybody can measure the same."""
+    flags = f"--mixed-precision {options.mixed_precision} --steps {options.steps}"
+    flags += f" --gradient-checkpointing {options.gradient_checkpointing}"
+    settings = f" -- {' '.join(options.settings)}" if options.settings else ""
+    model = f"{options.family} {options.size} {options.resolution}"
+    return f"python -m benchmarks.train_speed {model} {flags}{settings}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family", choices=["sd1", "sd2", "sdxl"])
@@ -114,7 +137,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="more flags of train, after --")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = {"command": "python -m benchmarks.train_speed " + " ".join(sys.argv[1:])}
+        result = {"command": command_line(options)}
         result |= measure(options, Path(folder)) | hardware()
     print(json.dumps(result, indent=2))
     if options.json is not None:

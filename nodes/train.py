@@ -124,7 +124,9 @@ def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None
     differences = job.preset_differences(preset, photos.config)
     texts = [*base.notes]
     if differences:
-        texts.append(f"Load Instance Images has {', '.join(differences)}: the photos' own counts.")
+        texts.append(
+            f"Load Instance Images has {', '.join(differences)}: what is shown there is trained."
+        )
     for text in texts:
         page.note("warn", "DreamBooth Train", text)
 

@@ -85,7 +85,8 @@ def train(job: Job) -> Event:
         step += 1
         losses = training.update(step)
         job.report(speed.progress(step, max_train_steps, losses, training.device))
-        if due(step, samples.sample_every) or job.control.take(job.control.sample):
+        wanted = due(step, samples.sample_every) or job.control.take(job.control.sample)
+        if wanted and step < max_train_steps:  # the last step's samples come after the loop
             training.sample(step)
         if due(step, job.config.result.save_every) or job.control.take(job.control.save):
             training.save_state(step)
