@@ -52,6 +52,11 @@ def comfy_python() -> Path:
     return Path(os.environ.get("COMFYUI_PYTHON") or comfy_dir() / ".venv" / "bin" / "python")
 
 
+def users_env() -> dict[str, str]:
+    """The environment as a user has it: the tests run with the worker's own Python settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 def skip_reason() -> str | None:
     """Why no ComfyUI can be started here, or None."""
     needed = (comfy_dir() / "main.py", comfy_python())
@@ -77,7 +82,7 @@ class ComfyServer:
         self._port = _free_port()
         self.url = f"http://{HOST}:{self._port}"
         self._name = name
-        self._env = os.environ | {"HF_HUB_OFFLINE": "1"} | dict(env)
+        self._env = users_env() | {"HF_HUB_OFFLINE": "1"} | dict(env)
         self._processes: list[Popen[bytes]] = []
         for folder in FOLDERS:
             (self.base_dir / folder).mkdir(parents=True, exist_ok=True)
