@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -85,7 +86,11 @@ class View:
         self.bar.update_absolute(event.step, event.max_train_steps)
 
     def sample(self, event: events.Sample) -> None:
-        with Image.open(Path(event.path)) as picture:
+        with suppress(OSError):  # a picture that is gone is no reason to end the training
+            self.preview(Path(event.path))
+
+    def preview(self, path: Path) -> None:
+        with Image.open(path) as picture:
             preview = ("JPEG", picture.convert("RGB"), PREVIEW_PX)
         self.bar.update_absolute(self.bar.current, preview=preview)
 

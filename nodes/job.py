@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config import Config, InstanceConfig
 from ..trainer.errors import ConfigError
-from ..trainer.events import Event, Finished, Started, from_line
+from ..trainer.events import Event, Finished, Started, read_events
 from ..trainer.fingerprint import settings_key
 from ..trainer.names import check_file_stem
 from ..trainer.presets import preset_values
@@ -21,7 +21,13 @@ from .wires import Base, ClassImages, InstanceSet
 
 NO_PRESET = "none"
 GO_ON, START_OVER = "go on", "start over"
-WITHOUT_EFFECT = {"save_every", "checkpoints_total_limit", "class_batch_size", "bad_images"}
+WITHOUT_EFFECT = {
+    "gradient_checkpointing",
+    "save_every",
+    "checkpoints_total_limit",
+    "class_batch_size",
+    "bad_images",
+}
 INPUTS_FILE = "inputs.json"  # in a run folder: what the run was made from
 
 
@@ -166,17 +172,11 @@ def past_run(run: Run) -> PastRun:
     """Read how a run went from its events."""
     last: Event | None = None
     family = ""
-    for event in read_events(run):
+    for event in read_events(run.events):
         last = event
         if isinstance(event, Started):
             family = event.family
     return PastRun(run, last, family)
-
-
-def read_events(run: Run) -> Iterator[Event]:
-    if run.events.exists():
-        for line in run.events.read_text("utf-8").splitlines():
-            yield from_line(line)
 
 
 def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:

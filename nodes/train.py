@@ -16,7 +16,7 @@ from ..trainer.run import Worker
 from . import job, places
 from .base import Wires, export, find_base
 from .fields import TRAIN_SETTINGS
-from .follow import follow
+from .follow import STOP_SEC, follow
 from .inputs import ClassSetType, InstanceSetType, LoraType, setting_inputs
 from .page import Page
 from .pictures import read_tensor
@@ -148,7 +148,7 @@ def train(task: job.Task, base: Base, wires: Wires, page: Page) -> job.PastRun:
     try:
         last = follow(worker, page, task.told)
     finally:
-        worker.kill()  # only where following broke off; it has ended by itself otherwise
+        worker.stop(STOP_SEC)  # saves where following broke off; else it has ended by itself
     if new and isinstance(last, Failed) and last.code == "config":
         task.run.remove()
     require_finished(last, page, task.config.training.max_train_steps)

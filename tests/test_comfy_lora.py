@@ -43,7 +43,7 @@ def random_lora(base: Path, photos: Path, folder: Path, precision: str = "fp32")
     with torch.no_grad():
         for _, parameter in training.adapter.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.05)
-    return training.save_lora(1, None)
+    return training.save_lora(1)
 
 
 def host_merge(base: Path, lora: Path, result: str) -> str:

@@ -52,6 +52,7 @@ def test_texts_are_read_as_the_settings_own_type():
         ({"instance_prompt": "  "}, "instance_prompt is empty"),
         ({"instance_images": ()}, "instance_images is empty"),
         ({"sample_prompts": (1,)}, "sample_prompts is"),
+        ({"instance_images": 5}, "instance_images is 5"),
         ({"rnk": 8}, "no setting 'rnk'. Did you mean 'rank'"),
         ({"output": "dog"}, "output 'dog' is no LoRA file name"),
         ({"output": "dog.ckpt"}, "End it in .safetensors"),

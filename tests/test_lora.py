@@ -46,7 +46,7 @@ def trained_lora(make_config, tmp_path, family: str, **values: object) -> tuple[
     with torch.no_grad():
         for _, parameter in training.adapter.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.1)
-    return training.save_lora(1, None), Path(config.model.base)
+    return training.save_lora(1), Path(config.model.base)
 
 
 def own_picture(base: Path, lora: Path | None, folder: Path, steps: int = 4) -> np.ndarray:

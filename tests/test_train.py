@@ -15,9 +15,19 @@ from safetensors.torch import load_file
 from tests.conftest import CLASS_PROMPT, PROMPT
 from trainer.config import Config
 from trainer.errors import ConfigError
-from trainer.events import Checkpoint, Event, Finished, Progress, Sample, Started, Status, Stopped
+from trainer.events import (
+    Checkpoint,
+    Event,
+    Finished,
+    Progress,
+    Sample,
+    Started,
+    Status,
+    Stopped,
+    Warning,
+)
 from trainer.run import Run
-from trainer.worker.control import Control
+from trainer.worker.control import Control, Stop
 from trainer.worker.train import Diverged, Job, set_up, train
 
 
@@ -106,6 +116,49 @@ def test_a_stop_while_a_sample_is_drawn_saves_at_that_step(make_config, tmp_path
     assert Path(stopped.lora_path).exists()
 
 
+def test_a_stop_before_the_first_step_leaves_a_run_that_can_be_done(make_config, tmp_path):
+    run, control = Run(tmp_path / "runs/r"), Control()
+
+    def stop_at_the_end_of_caching(event: Event) -> None:
+        if isinstance(event, Status) and event.stage == "caching" and event.done == event.total:
+            control.stop.set()
+
+    with pytest.raises(Stop):
+        train(Job(make_config(), run, False, stop_at_the_end_of_caching, control))
+    assert not run.checkpoints.exists() and not (tmp_path / "loras").exists()
+    events = run_training(make_config(), run.folder, resume=True)
+    assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4]
+
+
+def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise FloatingPointError("black")
+
+    monkeypatch.setattr("trainer.worker.train.draw", fail)
+    events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
+    warned = [e for e in events if isinstance(e, Warning)]
+    assert [e.code for e in warned if e.code == "sample_failed"] == ["sample_failed"] * 2
+    assert isinstance(events[-1], Finished) and Path(events[-1].lora_path).exists()
+
+
+def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):
+    run_training(make_config(), tmp_path / "runs/r", stop_after=2)
+    with Run(tmp_path / "runs/r").events.open("a") as file:
+        file.write('{"event": "progr\n\n')
+    events = run_training(make_config(), tmp_path / "runs/r", resume=True)
+    assert isinstance(events[-1], Finished)
+
+
+def test_infinite_gradients_stop_the_run_before_they_reach_a_weight(make_config, tmp_path):
+    job = Job(make_config(), Run(tmp_path / "runs/r"), False, lambda event: None, Control())
+    training = set_up(job)
+    first = next(iter(training.adapter.parameters()))
+    first.register_hook(lambda grad: grad * float("inf"))
+    with pytest.raises(Diverged, match="gradients at step 1"):
+        training.update(1)
+    assert all(torch.isfinite(p).all() for p in training.adapter.parameters())
+
+
 def test_max_train_steps_may_be_raised_later(make_config, tmp_path):
     config = make_config(max_train_steps=2)
     run_training(config, tmp_path / "runs" / "r")
@@ -125,6 +178,7 @@ def test_resume_with_a_changed_setting_or_photo_names_it(make_config, photos, tm
     run_training(config, tmp_path / "runs" / "r", stop_after=1)
     with pytest.raises(ConfigError, match="these settings .* rank"):
         run_training(changed(config, rank=8), tmp_path / "runs" / "r", resume=True)
+    assert Config.from_json(Run(tmp_path / "runs" / "r").config.read_text("utf-8")) == config
     Image.new("RGB", (90, 90), "blue").save(folder / "photo_1.png")
     with pytest.raises(ConfigError, match="these files .* photo_1.png"):
         run_training(config, tmp_path / "runs" / "r", resume=True)
@@ -337,3 +391,13 @@ def test_loss_of_the_instance_images_falls(make_config, tmp_path):
     events = run_training(config, tmp_path / "runs" / "r")
     losses = [event.loss for event in events if isinstance(event, Progress)]
     assert sum(losses[-15:]) < 0.9 * sum(losses[:15])
+
+
+def test_a_damaged_class_image_is_refused_before_anything_is_written(make_config, tmp_path):
+    folder = tmp_path / "classes"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"no picture")
+    config = make_config(class_prompt=CLASS_PROMPT, class_images=str(folder))
+    with pytest.raises(ConfigError, match="a.png"):
+        run_training(config, tmp_path / "runs" / "r")
+    assert not (tmp_path / "runs").exists()

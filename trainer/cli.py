@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -191,7 +192,7 @@ def choose_run(options: argparse.Namespace, config: Config) -> Run:
     """
     stem = Path(config.result.output).stem
     if options.resume:
-        run = Run(options.run or RUNS / stem)
+        run = Run(options.run or newest_run(stem))
         if not run.config.exists():
             raise ConfigError(f"There is no run {run.folder} to go on with.", "Give --run FOLDER.")
         return run
@@ -202,6 +203,13 @@ def choose_run(options: argparse.Namespace, config: Config) -> Run:
             f"The run folder {options.run} exists.", "Give --resume, or another folder."
         )
     return Run(options.run)
+
+
+def newest_run(stem: str) -> Path:
+    """The folder of the newest run of this name: stem, stem_2, ..."""
+    own = re.compile(re.escape(stem) + r"(_\d+)?")
+    found = [path.parent for path in RUNS.glob("*/config.json") if own.fullmatch(path.parent.name)]
+    return max(found, key=lambda path: path.stat().st_mtime, default=RUNS / stem)
 
 
 def run_class_images(options: argparse.Namespace) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 Stage = Literal[
@@ -141,6 +143,15 @@ def to_line(event: Event) -> str:
     return json.dumps({"event": event.name, **dataclasses.asdict(event)}, ensure_ascii=False)
 
 
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a run's file, if it is there; a line torn by a power cut is passed by."""
+    if not path.exists():
+        return
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            yield from_line(line)
+
+
 def from_line(line: str) -> Event:
     """Read a line that `to_line` wrote; fields that a newer version added are dropped.
 
@@ -148,7 +159,7 @@ def from_line(line: str) -> Event:
         ValueError: the line is no JSON object of a known event.
     """
     document: Any = json.loads(line)
-    kind = EVENTS.get(document.get("event")) if isinstance(document, dict) else None
+    kind = EVENTS.get(str(document.get("event"))) if isinstance(document, dict) else None
     if kind is None:
         raise ValueError(f"no known event: {line[:200]}")
     known = {spec.name for spec in dataclasses.fields(kind)}

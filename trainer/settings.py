@@ -76,7 +76,7 @@ def parse_value(spec: Setting, value: Any) -> Any:
     if value is None or (spec.optional and value in ("", "none")):
         return None
     if spec.type is tuple:
-        return (value,) if isinstance(value, str) else tuple(value)
+        return (value,) if isinstance(value, str) else tuple(value) if is_list(value) else value
     if spec.type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, str) or spec.type is str:
@@ -85,6 +85,10 @@ def parse_value(spec: Setting, value: Any) -> Any:
         return parse_bool(value) if spec.type is bool else spec.type(value)
     except ValueError:
         raise ConfigError(f"{spec.name} is {value!r}.", f"Give {describe(spec)}.") from None
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def parse_bool(text: str) -> bool:

@@ -91,14 +91,14 @@ def failure(error: Exception, run: Run | None) -> Failed:
     kind = type(error).__name__
     if kind == "OutOfMemoryError":
         hint = (
-            "Set gradient_checkpointing to on, train_batch_size to 1, or lower resolution or rank; "
-            "close other programs that use the GPU."
+            "Set gradient_checkpointing to on and go on with this run, or start a new one with "
+            "train_batch_size 1 or a lower resolution; close other programs that use the GPU."
         )
         return Failed("out_of_memory", f"The GPU's memory is full: {error}", hint, log_path)
     if kind in ("Diverged", "FloatingPointError"):
         hint = (
-            "Lower learning_rate; with mixed_precision fp16 use bf16, or no. The last checkpoint "
-            "is kept: --resume goes on from it."
+            "Start a new run with a lower learning_rate, and with mixed_precision bf16 or no "
+            "instead of fp16. The last checkpoint of this one is kept."
         )
         return Failed("not_a_number", str(error), hint, log_path)
     hint = "This is a bug; please report it with the log."

@@ -16,11 +16,19 @@ from torch import Tensor
 
 from ..config import Config
 from ..errors import ConfigError
-from ..run import write_atomic
+from ..run import replace, write_atomic
 from .lora import Adapter
 
 MAY_CHANGE = {"max_train_steps", "save_every", "checkpoints_total_limit", "output", "description"}
-MAY_CHANGE |= {"class_batch_size", "bad_images", "base", "vae", "instance_images", "class_images"}
+MAY_CHANGE |= {
+    "gradient_checkpointing",
+    "class_batch_size",
+    "bad_images",
+    "base",
+    "vae",
+    "instance_images",
+    "class_images",
+}
 FOLDER = re.compile(r"step_(\d{6,})")
 
 
@@ -38,12 +46,12 @@ def save_checkpoint(
     step: int,
     adapter: Adapter,
     optimizer: torch.optim.AdamW,
-    described: Mapping[str, Any],
+    values: Mapping[str, Any],
 ) -> Path:
     """Write step_000200/ whole or not at all.
 
     Args:
-        described: plain values that must be the same when the run goes on.
+        values: plain values to keep: those of `description`, and the gradient scaler's.
     """
     final = folder / f"step_{step:06d}"
     partial = folder / f"{final.name}.partial"
@@ -51,10 +59,10 @@ def save_checkpoint(
     partial.mkdir(parents=True)
     write_atomic(partial / "adapter.safetensors", save(adapter.weights(torch.float32)))
     write_atomic(partial / "optimizer.safetensors", save(optimizer_state(adapter, optimizer)))
-    write_atomic(partial / "state.json", json.dumps({"step": step, **described}, indent=2))
+    write_atomic(partial / "state.json", json.dumps({"step": step, **values}, indent=2))
     if final.exists():
         shutil.rmtree(final)
-    partial.rename(final)
+    replace(partial, final)
     return final
 
 
@@ -70,16 +78,18 @@ def optimizer_state(adapter: Adapter, optimizer: torch.optim.AdamW) -> dict[str,
 def load_optimizer_state(
     adapter: Adapter, optimizer: torch.optim.AdamW, state: Mapping[str, Tensor]
 ) -> None:
+    """Take up moments; a weight that was never updated has none."""
     for name, parameter in adapter.named_parameters():
-        optimizer.state[parameter] = {
-            key: placed(key, state[f"{name}.{key}"], parameter)
-            for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        if f"{name}.step" in state:
+            optimizer.state[parameter] = {
+                key: placed(key, state[f"{name}.{key}"], parameter)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
 
 
 def placed(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     """AdamW keeps its step counts on the CPU and its moments beside the weight."""
-    return value.clone() if key == "step" else value.to(parameter.device)
+    return value.clone() if key == "step" else value.to(parameter.device, copy=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -91,13 +101,13 @@ def checkpoints(folder: Path) -> list[Path]:
 def prune(folder: Path, limit: int) -> None:
     """Remove the oldest checkpoints beyond the limit."""
     for path in checkpoints(folder)[:-limit]:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # a scanner may hold a file; it goes next time
 
 
 def resume(
     path: Path, adapter: Adapter, optimizer: torch.optim.AdamW, described: Mapping[str, Any]
-) -> int:
-    """Take up a checkpoint; gives its step.
+) -> dict[str, Any]:
+    """Take up a checkpoint; gives its plain values, "step" among them.
 
     Raises:
         ConfigError: the run was made from something else; names what differs.
@@ -106,7 +116,7 @@ def resume(
     check_same(state, described, path)
     adapter.load(load_file(path / "adapter.safetensors"))
     load_optimizer_state(adapter, optimizer, load_file(path / "optimizer.safetensors"))
-    return state["step"]
+    return state
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -71,7 +71,10 @@ def given_class_images(prior: PriorConfig, base_key: str) -> list[Path]:
 
 
 def make_class_images(job: ClassImagesJob, report: Report, control: Control) -> list[Path]:
-    """Draw what is missing; image i has its own seed, so 50 and then 100 equals 100."""
+    """Draw what is missing; image i has its own seed, so 50 and then 100 equals 100.
+
+    Bit for bit where one is drawn at a time, as on a CPU; batches differ by rounding.
+    """
     images, count = job.images, job.prior.num_class_images
     missing = images.missing(count)
     if missing:

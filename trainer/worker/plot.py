@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import matplotlib
 
-from ..events import Progress, from_line
+from ..events import Progress, read_events
 from ..run import Run, write_atomic
 
 matplotlib.use("Agg")
@@ -41,8 +41,7 @@ def plot_losses(run: Run) -> None:
 
 def progress_by_step(run: Run) -> list[Progress]:
     """The last report of every step, in order; a resumed run repeats some."""
-    lines = run.events.read_text("utf-8").splitlines() if run.events.exists() else []
-    events = (from_line(line) for line in lines if line.strip())
+    events = read_events(run.events)
     latest = {event.step: event for event in events if isinstance(event, Progress)}
     return [latest[step] for step in sorted(latest)]
 

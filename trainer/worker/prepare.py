@@ -69,6 +69,12 @@ class Parts:
     def noise_scheduler(self) -> DDPMScheduler:
         return models.load_noise_scheduler(self.base)
 
+    def put_vae_away(self) -> None:
+        """Move the VAE out of the GPU's memory, and what it worked with."""
+        self.vae.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def drawer(self) -> Drawer:
         return Drawer(self.unet, self.vae, self.noise_scheduler, self.device, self.dtype)
 
@@ -110,7 +116,8 @@ def check_sources(config: Config) -> Sources:
     )
     photos = load_photos(config.instance, skip)
     if config.prior.enabled and config.prior.class_images is not None:
-        class_images.given_class_images(config.prior, model_sha256(base.path))
+        for path in class_images.given_class_images(config.prior, model_sha256(base.path)):
+            load_photo(path, class_crop_config(config))
     report = inspect_photos(photos, config.instance, token_count)
     warnings += [Warning(note.code, note.message, note.hint) for note in report.warnings()]
     return Sources(config, base, photos, warnings)
@@ -122,7 +129,10 @@ def check_writable(folder: Path, setting: str) -> None:
     Raises:
         ConfigError: names the setting and the reason.
     """
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    parents = (folder, *folder.absolute().parents)
+    existing = next((parent for parent in parents if parent.exists()), None)
+    if existing is None:
+        raise ConfigError(f"{setting}: there is no {folder.anchor}.", "Choose another folder.")
     try:
         with tempfile.TemporaryFile(dir=existing):
             return
@@ -207,8 +217,10 @@ def class_crop_config(config: Config) -> InstanceConfig:
 def image_fingerprints(photos: Sequence[Photo], classes: Sequence[Path]) -> dict[str, str]:
     """Each photo with its caption, and the class images as one, by their contents."""
     found = {
-        photo.path.name: settings_key({"file": file_sha256(photo.path), "caption": photo.caption})
-        for photo in photos
+        f"{index} {photo.path.name}": settings_key(
+            {"file": file_sha256(photo.path), "caption": photo.caption}
+        )
+        for index, photo in enumerate(photos, start=1)
     }
     found["class images"] = settings_key({path.name: file_sha256(path) for path in classes})
     return found

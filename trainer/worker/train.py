@@ -15,7 +15,17 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import Config
-from ..events import Checkpoint, Event, Finished, Progress, Sample, Started, Status, Stopped
+from ..events import (
+    Checkpoint,
+    Event,
+    Finished,
+    Progress,
+    Sample,
+    Started,
+    Status,
+    Stopped,
+    Warning,
+)
 from ..run import Run, unique_path
 from . import checkpoint, models
 from .class_images import save_picture
@@ -79,6 +89,8 @@ def train(job: Job) -> Event:
     max_train_steps, samples = job.config.training.max_train_steps, job.config.samples
     training = set_up(job)
     step = training.start_step
+    if step == 0:
+        job.control.check()  # there is nothing to save yet
     job.report(training.started_event())
     speed = Speed()
     while step < max_train_steps and not training.stop_is_wanted():
@@ -86,14 +98,17 @@ def train(job: Job) -> Event:
         losses = training.update(step)
         job.report(speed.progress(step, max_train_steps, losses, training.device))
         wanted = due(step, samples.sample_every) or job.control.take(job.control.sample)
-        if wanted and step < max_train_steps:  # the last step's samples come after the loop
-            training.sample(step)
         if due(step, job.config.result.save_every) or job.control.take(job.control.save):
             training.save_state(step)
+        if wanted and step < max_train_steps:  # the last step's samples come after the loop
+            training.sample(step)
     training.save_state(step)
+    lora_path = training.save_lora(step)
     if step < max_train_steps:
-        return Stopped(step, str(training.save_lora(step, None)), resumable=True)
-    lora_path = training.save_lora(step, training.sample(step))
+        return Stopped(step, str(lora_path), resumable=True)
+    preview = training.sample(step)
+    if preview is not None:
+        save_picture(lora_path.with_suffix(".png"), preview)
     return Finished(step, str(lora_path), time.monotonic() - began)
 
 
@@ -107,7 +122,7 @@ def set_up(job: Job) -> Training:
     sources = check_sources(job.config)
     training = job.config.training
     accelerator = make_accelerator(training.mixed_precision, training.gradient_accumulation_steps)
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not job.run.config.exists():
         job.run.create(job.config.to_json())
     for warning in sources.warnings:
         job.report(warning)
@@ -117,7 +132,10 @@ def set_up(job: Job) -> Training:
     parts.release("text encoder")
     with accelerator.main_process_first():  # the others then find its class images and latents
         data, inputs = prepare(sources, parts, prompts, job.run.cache, job.control)
-    return Training(job, accelerator, parts, prompts, data, inputs)
+    prepared = Training(job, accelerator, parts, prompts, data, inputs)
+    if accelerator.is_main_process:
+        job.run.create(job.config.to_json())  # a refused resume leaves the old one
+    return prepared
 
 
 def all_prompts(sources: Sources) -> list[str]:
@@ -148,7 +166,7 @@ class Training:
         self.accelerator, self.device = accelerator, accelerator.device
         self.parts, self.prompts, self.family = parts, prompts, parts.base.family
         self.described = checkpoint.description(self.config, inputs)
-        parts.vae.to("cpu")
+        parts.put_vae_away()
         text_encoders: list[Any] = []
         if self.config.lora.train_text_encoder:
             text_encoders = parts.load_text_encoders(parts.dtype)
@@ -161,6 +179,7 @@ class Training:
         self.text_encoders = [accelerator.prepare(encoder) for encoder in text_encoders]
         self.optimizer = make_optimizer(self.adapter, self.config)
         self.stepper: Any = accelerator.prepare(self.optimizer)
+        self.saved_step: int | None = None
         self.start_step = self.take_up() if job.resume else 0
 
     def plan_memory(self, text_encoders: Sequence[Any]) -> dict[str, int]:
@@ -183,7 +202,10 @@ class Training:
         found = checkpoint.checkpoints(self.job.run.checkpoints)
         if not found:
             return 0
-        return checkpoint.resume(found[-1], self.adapter, self.optimizer, self.described)
+        state = checkpoint.resume(found[-1], self.adapter, self.optimizer, self.described)
+        if self.accelerator.scaler is not None and "scaler" in state:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        return state["step"]
 
     def started_event(self) -> Started:
         return Started(
@@ -231,12 +253,18 @@ class Training:
                 loss = self.window_loss((step - 1) * num_windows + i, seen)
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(
-                        self.adapter.parameters(), training.max_grad_norm
-                    )
+                    self.clip_gradients(step)
                 self.stepper.step()
                 self.stepper.zero_grad()
         return self.mean_losses(step, learning_rate, seen)
+
+    def clip_gradients(self, step: int) -> None:
+        """Clip to max_grad_norm; without a scaler, which skips such updates, refuse infinity."""
+        norm = self.accelerator.clip_grad_norm_(
+            self.adapter.parameters(), self.config.training.max_grad_norm
+        )
+        if self.accelerator.scaler is None and not math.isfinite(norm):
+            raise Diverged(f"The gradients at step {step} are no numbers.")
 
     def window_loss(self, window: int, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
         """The loss of one forward window; each image's error is added to `seen`."""
@@ -275,8 +303,12 @@ class Training:
             return self.draw_samples(step)[0]
         except Stop:
             return None
+        except (torch.OutOfMemoryError, FloatingPointError) as error:
+            hint = "Training goes on. Lower the resolution, or use mixed_precision bf16 or no."
+            self.job.report(Warning("sample_failed", f"No sample could be drawn: {error}", hint))
+            return None
         finally:
-            self.parts.vae.to("cpu")
+            self.parts.put_vae_away()
 
     def draw_samples(self, step: int) -> list[Image.Image]:
         samples, side = self.config.samples, self.config.instance.resolution
@@ -304,25 +336,23 @@ class Training:
 
     def save_state(self, step: int) -> None:
         """Keep all that is needed to go on from here."""
-        if not self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process or self.saved_step == step:
             return
         self.job.report(Status("saving"))
-        folder = self.job.run.checkpoints
-        path = checkpoint.save_checkpoint(
-            folder, step, self.adapter, self.optimizer, self.described
-        )
+        folder, scaler = self.job.run.checkpoints, self.accelerator.scaler
+        values = {**self.described, **({} if scaler is None else {"scaler": scaler.state_dict()})}
+        path = checkpoint.save_checkpoint(folder, step, self.adapter, self.optimizer, values)
+        self.saved_step = step
         checkpoint.prune(folder, self.config.result.checkpoints_total_limit)
         plot_losses(self.job.run)
         self.job.report(Checkpoint(step, str(path)))
 
-    def save_lora(self, step: int, preview: Image.Image | None) -> Path:
+    def save_lora(self, step: int) -> Path:
         """Write the LoRA under a name that no file has yet: hosts keep files by their name."""
         wanted = Path(self.config.result.output)
         path = unique_path(wanted.parent, wanted.stem, ".safetensors")
         if self.accelerator.is_main_process:
             save_lora(path, self.adapter, self.config, self.parts.base, step)
-            if preview is not None:
-                save_picture(path.with_suffix(".png"), preview)
         return path
 
 
