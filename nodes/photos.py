@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..trainer.config import InstanceConfig, read_group
-from ..trainer.crops import crops_of
 from ..trainer.errors import ConfigError
 from ..trainer.fingerprint import file_sha256, settings_key
-from ..trainer.images import Photo, find_photos, load_photos, photos_at
-from ..trainer.photo_report import inspect_photos
-from ..trainer.tokenizer import token_count
 from . import places
 from .fields import PHOTO_SETTINGS
 from .inputs import InstanceSetType, setting_inputs
 from .page import Page
 from .pictures import to_tensor
 from .wires import InstanceSet
+
+if TYPE_CHECKING:
+    from .photo_set import PhotoSet
 
 PHOTO_HELP = "Photos of the subject: press the button below, or drop several on the node."
 FOLDER_HELP = (
@@ -70,6 +69,8 @@ class LoadInstanceImages(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, photos: Any = "", folder: str | None = "", **_: Any) -> str:
+        from .photo_set import find_photos  # imported when used: it would delay ComfyUI's start
+
         try:
             return contents_key(find_photos(sources(photos, folder or "")))
         except ConfigError as error:
@@ -83,15 +84,21 @@ class LoadInstanceImages(io.ComfyNode):
         if not config.instance_prompt.strip():
             hint = 'Name the subject by a rare word, as in "a photo of sks dog".'
             raise ConfigError("instance_prompt is empty.", hint)
-        loaded = load_photos(
-            config, lambda error: page.note("warn", "A photo was left out.", str(error))
-        )
-        report = inspect_photos(loaded, config, token_count)
-        crops = training_crops(loaded, config)
-        told = frozenset(note.message for note in report.warnings())
-        wire = InstanceSet(config, class_prompt, photos_key(loaded), told)
-        text = report.text().strip()
+        photo_set = load_set(config, page)
+        crops = [to_tensor(crop.image) for crop in photo_set.crops]
+        told = frozenset(note.message for note in photo_set.report.warnings())
+        wire = InstanceSet(config, class_prompt, photo_set.key, told)
+        text = photo_set.report.text().strip()
         return io.NodeOutput(wire, crops, text, ui={**shown(crops, cls), "report": [text]})
+
+
+def load_set(config: InstanceConfig, page: Page) -> PhotoSet:
+    """Load the photos; the page is told of those that are left out."""
+    from .photo_set import load_photo_set
+
+    return load_photo_set(
+        config, lambda error: page.note("warn", "A photo was left out.", str(error))
+    )
 
 
 def uploaded_names() -> list[str]:
@@ -108,6 +115,8 @@ def sources(photos: str | Sequence[str], folder: str) -> list[Path]:
         ConfigError: there is none, or one cannot be found.
     """
     if folder.strip():
+        from .photo_set import photos_at
+
         return photos_at(places.photo_folder(folder))
     names = [photos] if isinstance(photos, str) else photos
     found = [places.uploaded_file(name) for name in names if name]
@@ -121,21 +130,6 @@ def contents_key(paths: Sequence[Path]) -> str:
     captions = (path.with_suffix(".txt") for path in paths)
     files = [path for path in (*paths, *captions) if path.is_file()]
     return settings_key({path.name: file_sha256(path) for path in files})
-
-
-def photos_key(photos: Sequence[Photo]) -> str:
-    """One text for what is trained: the photos in their order, each with its caption."""
-    pairs = [(file_sha256(photo.path), photo.caption) for photo in photos]
-    return settings_key({"photos": pairs})
-
-
-def training_crops(photos: Sequence[Photo], config: InstanceConfig) -> list[Tensor]:
-    """Every crop as it will be trained, (1, H, W, 3) each."""
-    return [
-        to_tensor(crop.image)
-        for index, photo in enumerate(photos)
-        for crop in crops_of(photo, config, index)
-    ]
 
 
 def shown(crops: Sequence[Tensor], cls: Any) -> dict[str, Any]:
