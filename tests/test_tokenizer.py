@@ -139,15 +139,6 @@ def test_lone_surrogate_is_a_config_error() -> None:
         tokenizer.encode("a \ud83d dog")
 
 
-def test_single_token_words_encode_to_their_id() -> None:
-    words = tokenizer.single_token_words()
-    assert words["sks"] == 48136
-    assert all(word.islower() and word.isascii() and word.isalpha() for word in words)
-    assert len(words) > 20_000
-    assert all(tokenizer.encode(word) == [token] for word, token in list(words.items())[::50])
-    assert list(words.values()) == sorted(words.values())
-
-
 def test_import_reads_no_vocabulary() -> None:
     code = "from trainer import tokenizer as t; print(t.merge_ranks.cache_info().currsize)"
     root = Path(__file__).parents[1]

@@ -27,6 +27,7 @@ from trainer.events import (
     Warning,
 )
 from trainer.run import Run
+from trainer.worker import models
 from trainer.worker.control import Control, Stop
 from trainer.worker.train import Diverged, Job, set_up, train
 
@@ -210,9 +211,6 @@ def test_fresh_adapters_change_nothing(make_config, tmp_path, family):
             if name.endswith("lora_up.weight"):
                 parameter.fill_(0.01)
     trained = training.unet(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
-    without = type(training.unet).from_config(training.unet.config)
-    from trainer.worker import models
-
     without = models.load_unet(training.parts.base, torch.float32)
     plain = without(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
     assert torch.equal(fresh, plain)

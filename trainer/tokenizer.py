@@ -69,17 +69,6 @@ def prompt_ids(text: str, pad_id: int = END) -> list[int]:
     return ids + [pad_id] * (MAX_TOKENS - len(ids))
 
 
-@cache
-def single_token_words() -> dict[str, int]:
-    """Lower-case a-z words that are one token, commonest first."""
-    stems = ((token.removesuffix(WORD_END), token) for token in vocabulary())
-    return {
-        stem: vocabulary()[token]
-        for stem, token in stems
-        if stem != token and re.fullmatch("[a-z]+", stem)
-    }
-
-
 def normalize(text: str) -> str:
     """NFC, then lower case letter by letter, without Python's rule for a final sigma."""
     return "".join(map(str.lower, unicodedata.normalize("NFC", text)))
