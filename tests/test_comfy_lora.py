@@ -17,7 +17,8 @@ from trainer.config import Config, ModelConfig
 from trainer.run import Run
 from trainer.worker import layout, models
 from trainer.worker.control import Control
-from trainer.worker.train import Job, set_up
+from trainer.worker.train import set_up
+from trainer.worker.training import Job
 
 pytestmark = [
     pytest.mark.comfy,

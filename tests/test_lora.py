@@ -28,7 +28,8 @@ from trainer.worker.jobs import Lora, Pictures, merge_lora, sample_job
 from trainer.worker.lora import check_lora
 from trainer.worker.prepare import open_parts
 from trainer.worker.randomness import generator
-from trainer.worker.train import Job, set_up
+from trainer.worker.train import set_up
+from trainer.worker.training import Job
 
 TEXT_LAYERS = {
     "sd1": 3 * 6,

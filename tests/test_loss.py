@@ -19,7 +19,8 @@ from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control
 from trainer.worker.data import Share, step_batches
-from trainer.worker.train import Job, set_up
+from trainer.worker.train import set_up
+from trainer.worker.training import Job
 
 SIZES = {"photo_0.png": (96, 80), "photo_1.png": (80, 120), "photo_2.png": (100, 100)}
 

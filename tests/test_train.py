@@ -29,7 +29,8 @@ from trainer.events import (
 from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control, Stop
-from trainer.worker.train import Diverged, Job, set_up, train
+from trainer.worker.train import set_up, train
+from trainer.worker.training import Diverged, Job
 
 
 def changed(config: Config, **values: object) -> Config:
@@ -135,7 +136,7 @@ def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, 
     def fail(*_: object) -> None:
         raise FloatingPointError("black")
 
-    monkeypatch.setattr("trainer.worker.train.draw", fail)
+    monkeypatch.setattr("trainer.worker.training.draw", fail)
     events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
     warned = [e for e in events if isinstance(e, Warning)]
     assert [e.code for e in warned if e.code == "sample_failed"] == ["sample_failed"] * 2

@@ -151,7 +151,8 @@ def run_train(options: argparse.Namespace) -> int:
     run = choose_run(options, config)
 
     def execute(report: Report, control: Control) -> Event:
-        from .worker.train import Job, train
+        from .worker.train import train
+        from .worker.training import Job
 
         return train(Job(config, run, options.resume, report, control))
 

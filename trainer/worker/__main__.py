@@ -55,7 +55,8 @@ def listen(requests: TextIO, control: Control) -> None:
 
 def run_training(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
     config = Config.from_dict(job["config"])
-    from .train import Job, train  # heavy: a bad config is refused before it is imported
+    from .train import train  # heavy: a bad config is refused before it is imported
+    from .training import Job
 
     return train(Job(config, run, bool(job.get("resume")), report, control))
 
