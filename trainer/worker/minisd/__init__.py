@@ -1,0 +1,1 @@
+"""Mini Stable Diffusion: captioned pictures, drawn by formulas, that train a tiny model."""

@@ -1,0 +1,121 @@
+"""The probe's training: `python -m trainer.worker.minisd.fit_probe --work DIR`.
+
+Half of each batch are ordinary scenes, of which it learns the facts; half are pairs of views of
+unusual individuals, of which it learns who is who (InfoNCE, arXiv 1807.03748). Some pictures are
+blurred a little, as an autoencoder does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor
+
+from ...run import write_atomic
+from .dataset import to_pixels
+from .fit import Plan, fit
+from .names import CLASSES
+from .probe import FACTS, Probe, truths
+from .render import render
+from .scene import Scene, random_scene
+from .subject import subject, view_of
+
+SEED = 7
+NUM_SCENES, NUM_PAIRS = 48, 24  # of each batch
+CLASSES_PER_BATCH = 4  # few, so that most pairs are told apart within their class
+TEMPERATURE = 0.1
+PLAN = Plan(3000, 2e-3, warmup=100, averaging=200)
+NUM_FRESH = 2000
+FRESH, FRESH_SUBJECTS = 1_000_000, 500_000  # seeds that no training picture has
+
+
+def draw(scenes: list[Scene]) -> Tensor:
+    """(B, 3, H, W)"""
+    return to_pixels(np.stack([render(scene).image for scene in scenes]))
+
+
+def pairs(rng: np.random.Generator, number: int, first_seed: int, last_seed: int) -> list[Scene]:
+    """First views of `number` individuals, then second views of the same."""
+    nouns = rng.choice(CLASSES, CLASSES_PER_BATCH, replace=False)
+    seeds = rng.integers(first_seed, last_seed, number)
+    looks = [subject(str(nouns[place % len(nouns)]), int(seed)) for place, seed in enumerate(seeds)]
+    return [view_of(look, rng) for _ in range(2) for look in looks]
+
+
+def step_loss(probe: Probe, step: int) -> Tensor:
+    rng = np.random.Generator(np.random.PCG64((SEED, step)))
+    scenes = [random_scene(rng) for _ in range(NUM_SCENES)]
+    scenes += pairs(rng, NUM_PAIRS, 0, FRESH_SUBJECTS)
+    seen = probe(softened(draw(scenes), rng))
+    loss = sum(fact_loss(seen.facts[fact], fact, scenes) for fact in FACTS)
+    return loss + identity_loss(seen.identity[NUM_SCENES:])
+
+
+def softened(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Some pictures at half their sharpness, with a little noise."""
+    soft = F.interpolate(F.avg_pool2d(pixels, 2), scale_factor=2, mode="bilinear")
+    amount = torch.from_numpy(rng.uniform(0, 1, (len(pixels), 1, 1, 1))).float()
+    noise = torch.from_numpy(rng.standard_normal(pixels.shape, np.float32))
+    return pixels.lerp(soft, amount) + 0.03 * noise
+
+
+def fact_loss(log_shares: Tensor, fact: str, scenes: list[Scene]) -> Tensor:
+    """Cross entropy over the scenes that have this fact and a name for it."""
+    known = [(row, truths(scene)[fact]) for row, scene in enumerate(scenes)]
+    wanted = {row: FACTS[fact].index(name) for row, name in known if name is not None}
+    return F.nll_loss(log_shares[list(wanted)], torch.tensor(list(wanted.values())))
+
+
+def identity_loss(identity: Tensor) -> Tensor:
+    """Each view is nearer to its individual's other view than to anybody else's."""
+    first, second = identity.chunk(2)
+    likeness = first @ second.T / TEMPERATURE
+    who = torch.arange(len(first))
+    return (F.cross_entropy(likeness, who) + F.cross_entropy(likeness.T, who)) / 2
+
+
+@torch.no_grad()
+def accuracy(probe: Probe) -> dict[str, float]:
+    """On fresh pictures: the share of facts that are right, and of individuals found again.
+
+    An individual is found where its second view is the most alike of 24, six of its own class.
+    """
+    rng = np.random.Generator(np.random.PCG64(FRESH))
+    right: dict[str, list[bool]] = {fact: [] for fact in (*FACTS, "identity")}
+    for _ in range(NUM_FRESH // 100):
+        scenes = [random_scene(rng) for _ in range(100)]
+        seen = probe(draw(scenes))
+        for fact, options in FACTS.items():
+            said = [options[int(place)] for place in seen.facts[fact].argmax(1)]
+            known = [(truths(scene)[fact], word) for scene, word in zip(scenes, said, strict=True)]
+            right[fact] += [wanted == word for wanted, word in known if wanted is not None]
+        views = pairs(rng, NUM_PAIRS, FRESH_SUBJECTS, 2 * FRESH_SUBJECTS)
+        first, second = probe(draw(views)).identity.chunk(2)
+        found = (first @ second.T).argmax(1) == torch.arange(len(first))
+        right["identity"] += found.tolist()
+    return {fact: round(float(np.mean(hits)), 4) for fact, hits in right.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for state and result")
+    work = parser.parse_args().work
+    work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(SEED)
+    probe = Probe()
+    weights = fit(probe, lambda s: step_loss(probe, s), PLAN, work / "probe_state.safetensors")
+    probe.load_state_dict(weights)
+    report = accuracy(probe)
+    print(json.dumps(report, indent=2))
+    halves = {name: value.half() for name, value in weights.items()}
+    write_atomic(work / "probe.safetensors", save(halves, {"accuracy": json.dumps(report)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The small model as kept in the repository: only what was learnt, in eight bits; and back again.
+
+A packed file is safetensors: `unet.*`, `text_encoder.*`, `vae.*` by their names in diffusers. A
+matrix or kernel is int8 with a float32 `<name>.scale` per output; everything else is float16.
+The text encoder's vocabulary holds the tokens that captions use; all others are random, from a
+generator whose stream numpy keeps for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ...run import write_atomic
+from .parts import (
+    TEXT_WIDTH,
+    TOKENS,
+    VOCABULARY,
+    make_noise_scheduler,
+    make_text_encoder,
+    make_unet,
+    make_vae,
+)
+
+TOKEN_TABLE = "embeddings.token_embedding.weight"
+UNTRAINED_SEED, UNTRAINED_STD = 49408, 0.02  # as CLIP's embeddings are before any training
+PRECISE = ("vae.", f"text_encoder.{TOKEN_TABLE}")  # small, or used row by row
+SCALE = ".scale"
+
+
+def pack(parts: Mapping[str, nn.Module], scaling_factor: float) -> bytes:
+    """The file's bytes for the parts unet, text_encoder (of `TOKENS` alone) and vae."""
+    weights = {
+        f"{part}.{name}": value
+        for part, model in parts.items()
+        for name, value in model.state_dict().items()
+    }
+    packed = dict(item for name, value in weights.items() for item in pack_one(name, value))
+    return save(packed, {"scaling_factor": repr(scaling_factor)})
+
+
+def pack_one(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    if value.ndim < 2 or name.startswith(PRECISE):
+        yield name, value.half().contiguous()
+        return
+    scale = value.flatten(1).abs().amax(1) / 127  # (outputs,)
+    scale = scale.clamp_min(torch.finfo(torch.float32).tiny)
+    steps = value / scale.view(-1, *[1] * (value.ndim - 1))
+    yield name, steps.round().to(torch.int8).contiguous()
+    yield name + SCALE, scale
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Float16 weights by name, the text encoder's with the whole vocabulary."""
+    found: dict[str, Tensor] = {}
+    for name, value in packed.items():
+        if name.endswith(SCALE):
+            continue
+        if value.dtype == torch.int8:
+            scale = packed[name + SCALE]
+            value = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+        found[name] = value.half()
+    table = untrained_tokens()
+    key = f"text_encoder.{TOKEN_TABLE}"
+    table[TOKENS] = found[key]
+    return found | {key: table}
+
+
+def untrained_tokens() -> Tensor:
+    """(VOCABULARY, TEXT_WIDTH) in float16, the same on every machine."""
+    stream = np.random.RandomState(UNTRAINED_SEED)
+    table = stream.standard_normal((VOCABULARY, TEXT_WIDTH)).astype(np.float16)
+    return torch.from_numpy(table * np.float16(UNTRAINED_STD))
+
+
+def expand(file: Path, folder: Path) -> None:
+    """Write a packed file as a diffusers folder."""
+    weights = unpack(load_file(file))
+    with torch.device("meta"):
+        models: dict[str, Any] = {
+            "unet": make_unet(),
+            "text_encoder": make_text_encoder(VOCABULARY),
+            "vae": make_vae(),
+        }
+    for part, model in models.items():
+        own = {
+            name.removeprefix(f"{part}."): value
+            for name, value in weights.items()
+            if name.startswith(f"{part}.")
+        }
+        model.load_state_dict(own, strict=True, assign=True)
+        model.save_pretrained(folder / part)
+    make_noise_scheduler().save_pretrained(folder / "scheduler")
+    write_atomic(folder / "model_index.json", '{"_class_name": "StableDiffusionPipeline"}\n')

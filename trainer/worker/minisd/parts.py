@@ -1,0 +1,85 @@
+"""The networks of the small model: Stable Diffusion 1's architecture in diffusers' layout.
+
+Legend: B pictures, h w latent height and width (pixels / 8), L = 77 tokens, D = 768 text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from ...tokenizer import END, START, prompt_ids
+from .names import words
+
+SIDE_PX = 128
+VOCABULARY = 49408
+TEXT_WIDTH = 768  # by which Stable Diffusion 1 is known
+TOKENS = sorted({token for word in (*words(), ",") for token in prompt_ids(word)})
+
+
+def make_vae() -> AutoencoderKL:
+    """Pixels to latents of an eighth of the side, four channels."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+        block_out_channels=(16, 32, 64, 128),  # pyright: ignore[reportArgumentType]
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=SIDE_PX,
+        mid_block_add_attention=False,
+    )
+
+
+def make_unet() -> UNet2DConditionModel:
+    """Two levels, each with attention to the text."""
+    return UNet2DConditionModel(
+        sample_size=SIDE_PX // 8,
+        block_out_channels=(96, 192),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=8,
+    )
+
+
+def make_text_encoder(num_tokens: int = len(TOKENS)) -> CLIPTextModel:
+    """CLIP's text tower with two layers.
+
+    Args:
+        num_tokens: of its vocabulary; in training only those of `TOKENS`, in this order.
+    """
+    whole = num_tokens == VOCABULARY
+    config = CLIPTextConfig(
+        vocab_size=num_tokens,
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=12,
+        bos_token_id=START if whole else TOKENS.index(START),
+        eos_token_id=END if whole else TOKENS.index(END),
+        pad_token_id=END if whole else TOKENS.index(END),
+    )
+    return CLIPTextModel(config)
+
+
+def make_noise_scheduler() -> DDPMScheduler:
+    """Stable Diffusion's own schedule."""
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+def encode(text_encoder: CLIPTextModel, prompts: Sequence[str]) -> Tensor:
+    """Prompts as the U-Net reads them, by a text encoder of `TOKENS` alone: (B, L, D)."""
+    rows = torch.tensor([[TOKENS.index(i) for i in prompt_ids(text)] for text in prompts])
+    return text_encoder(rows).last_hidden_state

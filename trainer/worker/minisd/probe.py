@@ -1,0 +1,103 @@
+"""A judge of pictures: what a picture shows, and whether two pictures show the same individual.
+
+Legend: B pictures, H W pixels, E numbers of an identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .names import BACKGROUNDS, CLASSES, COLOURS, TEXTURES
+from .scene import ODD_PARTS, Scene
+
+NOTHING = "nothing"
+FACTS: Mapping[str, tuple[str, ...]] = {
+    "class": (*CLASSES, NOTHING),
+    "background": BACKGROUNDS,
+    "colour": tuple(COLOURS),
+    "second_colour": tuple(COLOURS),
+    "texture": TEXTURES,
+    "odd_part": (*ODD_PARTS, NOTHING),
+}
+OF_OBJECTS = ("colour", "second_colour", "texture", "odd_part")
+WIDTHS = (32, 64, 128, 192)
+IDENTITY = 64
+
+
+def truths(scene: Scene) -> dict[str, str | None]:
+    """What each fact is in a scene; None where there is none, or no name for it."""
+    look = scene.look
+    return {
+        "class": NOTHING if look is None else look.class_noun,
+        "background": scene.view.background,
+        "colour": scene.colour_name,
+        "second_colour": scene.second_name,
+        "texture": None if look is None else look.texture,
+        "odd_part": None if look is None else look.odd_part or NOTHING,
+    }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the probe makes of pictures.
+
+    Args:
+        facts: log probabilities (B, options) by fact.
+        identity: (B, E) of unit length; equal for views of one individual.
+    """
+
+    facts: Mapping[str, Tensor]
+    identity: Tensor
+
+    def share(self, fact: str, option: str) -> Tensor:
+        """(B,) the probability that a fact is so."""
+        return self.facts[fact][:, FACTS[fact].index(option)].exp()
+
+
+class Probe(nn.Module):
+    """A small convolutional network that looks at 64 x 64 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        before = 3
+        for width in WIDTHS:
+            self.stages.append(
+                nn.Sequential(
+                    nn.Conv2d(before, width, 3, padding=1, stride=1 if before == 3 else 2),
+                    nn.GroupNorm(8, width),
+                    nn.SiLU(),
+                    nn.Conv2d(width, width, 3, padding=1),
+                    nn.GroupNorm(8, width),
+                    nn.SiLU(),
+                )
+            )
+            before = width
+        pooled = 2 * before  # mean and maximum
+        self.facts = nn.ModuleDict({n: nn.Linear(pooled, len(o)) for n, o in FACTS.items()})
+        self.identity = nn.Sequential(
+            nn.Linear(pooled, before), nn.SiLU(), nn.Linear(before, IDENTITY)
+        )
+
+    def forward(self, pixels: Tensor) -> Seen:
+        """Judge pictures (B, 3, H, W) from -1 to 1."""
+        states = F.interpolate(pixels, size=(64, 64), mode="area")
+        for stage in self.stages:
+            states = stage(states)
+        pooled = torch.cat([states.mean((2, 3)), states.amax((2, 3))], dim=1)
+        facts = {name: F.log_softmax(head(pooled), dim=1) for name, head in self.facts.items()}
+        return Seen(facts, F.normalize(self.identity(pooled), dim=1))
+
+
+def load_probe(file: Path) -> Probe:
+    """The trained probe."""
+    probe = Probe()
+    probe.load_state_dict({name: value.float() for name, value in load_file(file).items()})
+    return probe.eval().requires_grad_(False)
