@@ -16,6 +16,7 @@ from trainer.settings import nearest  # noqa: E402
 
 COMMANDS = {
     "train": "train a LoRA",
+    "plan": "say what a training will need, without training",
     "class-images": "make class images",
     "sample": "draw pictures",
     "inspect": "say what a checkpoint or LoRA is",

@@ -11,6 +11,7 @@ import comfy.supported_models
 import torch
 
 from ..trainer.errors import ConfigError
+from ..trainer.files import MARK, settle
 from ..trainer.fingerprint import file_sha256
 from . import places
 from .graph import Prompt, straight_wires, wires_key
@@ -95,12 +96,17 @@ def export(base: Base, wires: Wires) -> None:
     folder = base.path.parent
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
-        if other != base.path:
+        if other != base.path and other.is_file():
             other.unlink()
     if base.path.exists():
         return
     sampling = wires.model.get_model_object("model_sampling")
     markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
-    partial = folder / "partial.safetensors"
-    comfy.sd.save_checkpoint(str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers)
-    partial.replace(base.path)
+    partial = folder / f"partial_{MARK}.safetensors"
+    try:
+        comfy.sd.save_checkpoint(
+            str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers
+        )
+        settle(partial, base.path)
+    finally:  # perhaps the disk is full
+        partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..trainer.class_set import SETTINGS_FILE, ClassSet, set_settings
 from ..trainer.config import PriorConfig
-from ..trainer.run import write_atomic
+from ..trainer.files import write_atomic
 
 
 def shaping_settings(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..trainer.config import (
     InstanceConfig,
     LoraConfig,
@@ -11,7 +13,7 @@ from ..trainer.config import (
     TrainingConfig,
     all_settings,
 )
-from ..trainer.settings import Setting, settings_of
+from ..trainer.settings import Setting, check_value, settings_of
 
 FROM_WIRES = frozenset(
     ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]
@@ -25,6 +27,15 @@ def shown(groups: list[type], first: tuple[str, ...], elsewhere: frozenset[str])
     plain = [spec.name for spec in found if not spec.advanced]
     advanced = [spec.name for spec in found if spec.advanced]
     return [name for name in dict.fromkeys([*first, *plain, *advanced]) if name not in elsewhere]
+
+
+def check_choice(name: str, value: object, options: Sequence[str]) -> None:
+    """Refuse what is none of a list's entries; ComfyUI itself takes any value.
+
+    Raises:
+        ConfigError: names the entries.
+    """
+    check_value(Setting(name, str, None, "", choices=tuple(options)), value)
 
 
 PHOTO_SETTINGS = shown([InstanceConfig], ("instance_prompt", "class_prompt"), FROM_WIRES)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..trainer.errors import ConfigError
 from ..trainer.fingerprint import settings_key
 
 Prompt = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": {...}}
@@ -43,6 +44,16 @@ def as_link(value: Any) -> Link | None:
 
 
 def link_of(prompt: Prompt, node: str, name: str) -> Link | None:
+    """Where one of a node's inputs comes from.
+
+    Raises:
+        ConfigError: the node is a copy that a loop made, which is not part of the graph.
+    """
+    if node not in prompt:
+        raise ConfigError(
+            f"Node {node} was made by a loop or another node that rewrites the graph.",
+            "Take the DreamBooth nodes out of it.",
+        )
     return as_link(prompt[node]["inputs"].get(name))
 
 

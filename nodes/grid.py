@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 MARGIN_PX, GAP_PX = 12, 6
 MAX_CELL_PX = 512
+MAX_LABEL = 400  # characters; a prompt can be a book
 BACKGROUND, INK = "#ffffff", "#222222"
 
 
@@ -27,7 +28,7 @@ def labelled_grid(rows: Sequence[Row]) -> Image.Image:
     columns = max(len(row) for row in pictures)
     width = 2 * MARGIN_PX + columns * cell_width + (columns - 1) * GAP_PX
     font = ImageFont.load_default(max(14, cell_height // 20))
-    labels = [wrapped(row.label, width - 2 * MARGIN_PX, font) for row in rows]
+    labels = [wrapped(row.label[:MAX_LABEL], width - 2 * MARGIN_PX, font) for row in rows]
     heights = [text_height(label, font) for label in labels]
     total = MARGIN_PX + sum(height + cell_height + 2 * MARGIN_PX for height in heights)
     sheet = Image.new("RGB", (width, total), BACKGROUND)

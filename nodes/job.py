@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from ..trainer.config import Config, InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.events import Event, Finished, Started, read_events
+from ..trainer.files import new_folder, write_atomic
 from ..trainer.fingerprint import settings_key
+from ..trainer.input_file import read_object
 from ..trainer.names import check_file_stem
-from ..trainer.presets import preset_values
-from ..trainer.run import Run, unique_path, write_atomic
+from ..trainer.presets import PRESETS, preset_values
+from ..trainer.run import Run
 from ..trainer.settings import Setting, settings_of
-from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS
+from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
 from .wires import Base, ClassImages, InstanceSet
 
 NO_PRESET = "none"
@@ -28,7 +31,8 @@ WITHOUT_EFFECT = {
     "class_batch_size",
     "bad_images",
 }
-INPUTS_FILE = "inputs.json"  # in a run folder: what the run was made from
+RUNS = "*/inputs.json"  # in the folder of runs: what each was made from
+MAX_INPUTS_BYTES = 10_000
 
 
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def preset_differences(preset: str, instance: InstanceConfig) -> list[str]:
 
 
 def chosen(preset: str) -> dict[str, Any]:
+    check_choice("preset", preset, (NO_PRESET, *PRESETS))
     return {} if preset == NO_PRESET else preset_values(preset)
 
 
@@ -153,19 +158,29 @@ class PastRun:
     @property
     def lora(self) -> Path | None:
         """The finished LoRA, if it is still there."""
-        if not isinstance(self.last, Finished) or not Path(self.last.lora_path).is_file():
+        if not isinstance(self.last, Finished):
             return None
-        return Path(self.last.lora_path)
+        path = Path(self.last.lora_path)
+        with suppress(OSError):  # no name for a file
+            return path if path.is_file() else None
 
 
 def past_runs(folder: Path, wanted: str) -> list[PastRun]:
     """Runs of the same fingerprint, newest first."""
     found: list[PastRun] = []
-    files = sorted(folder.glob(f"*/{INPUTS_FILE}"), key=lambda path: path.stat().st_mtime)
-    for file in reversed(files):
-        if json.loads(file.read_text("utf-8")).get("fingerprint") == wanted:
+    files = folder.glob(RUNS)  # one fingerprint, so one name: dog, dog_2, ..., dog_10
+    for file in sorted(files, key=lambda path: (len(str(path)), path), reverse=True):
+        if fingerprint_in(file) == wanted:
             found.append(past_run(Run(file.parent)))
     return found
+
+
+def fingerprint_in(file: Path) -> Any:
+    """What a run was made from; None of a file that is damaged, which matches no inputs."""
+    try:
+        return read_object(file, MAX_INPUTS_BYTES, "").get("fingerprint")
+    except ConfigError:
+        return None
 
 
 def past_run(run: Run) -> PastRun:
@@ -180,10 +195,11 @@ def past_run(run: Run) -> PastRun:
 
 
 def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:
-    """The run to go on with, or a new one."""
+    """The run to go on with, or a new one, whose folder is made."""
+    check_choice("if_stopped", if_stopped, (GO_ON, START_OVER))
     if past and if_stopped == GO_ON:
         return past[0].run
-    return Run(unique_path(folder, name, ""))
+    return Run(new_folder(folder, name))
 
 
 @dataclass(frozen=True)
@@ -206,15 +222,17 @@ class Task:
         config = self.config.to_dict()
         return {"command": "train", "run": str(self.run.folder), "config": config, "resume": True}
 
-    def begin(self) -> bool:
-        """Make the run's folder and keep the fingerprint there; say whether the run is new."""
-        new = not self.run.folder.exists()
-        self.run.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.run.folder / INPUTS_FILE, json.dumps({"fingerprint": self.key}))
-        return new
+    def begin(self) -> None:
+        """Keep the fingerprint in the run's folder.
+
+        Raises:
+            ConfigError: another process trains this run.
+        """
+        self.run.check_free()
+        write_atomic(self.run.inputs, json.dumps({"fingerprint": self.key}))
 
 
 def lost_loras(folder: Path) -> list[str]:
     """Finished LoRAs that were deleted since: their runs are to be done again."""
-    ends = (past_run(Run(file.parent)) for file in sorted(folder.glob(f"*/{INPUTS_FILE}")))
+    ends = (past_run(Run(file.parent)) for file in sorted(folder.glob(RUNS)))
     return [str(end.run.folder) for end in ends if isinstance(end.last, Finished) and not end.lora]

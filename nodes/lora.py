@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,16 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..trainer.errors import ConfigError
+from ..trainer.safetensors_header import Header, read_header
+from ..trainer.settings import Setting, check_value
 from . import places
 from .inputs import LoraType
 from .lora_fit import Shape, compare, require_fit
 from .page import Page
+from .prompts import CONFIG_KEY, trigger_prompt
 from .wires import TrainedLora
 
-CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"
+STRENGTH = Setting("strength", float, 1.0, "", minimum=-10, maximum=10)
 
 
 class LoRALoader(io.ComfyNode):
@@ -28,7 +30,7 @@ class LoRALoader(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        strength = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.05}
+        strength = {"default": 1.0, "min": STRENGTH.minimum, "max": STRENGTH.maximum, "step": 0.05}
         return io.Schema(
             node_id="DreamBoothLoRALoader",
             display_name="LoRA Loader (DreamBooth)",
@@ -70,33 +72,62 @@ class LoRALoader(io.ComfyNode):
         strength_clip: float,
         lora: TrainedLora | None = None,
     ) -> io.NodeOutput:
-        path = lora.path if lora else named_file(lora_name)
-        weights, metadata = read_file(path)
-        shapes = {key: tuple(value.shape) for key, value in weights.items()}
+        check_value(replace(STRENGTH, name="strength_model"), strength_model)
+        check_value(replace(STRENGTH, name="strength_clip"), strength_clip)
+        header = read_file(chosen_file(lora, lora_name))
+        shapes = {key: tensor.shape for key, tensor in header.tensors.items()}
         fit = compare(shapes, layer_shapes(model, clip))
-        left_out = require_fit(fit, path.name, CONFIG_KEY in metadata)
+        left_out = require_fit(fit, header.path.name, CONFIG_KEY in header.metadata)
         if left_out:
-            Page(cls.hidden.unique_id).note("warn", path.name, left_out)
-        patched = comfy.sd.load_lora_for_models(model, clip, weights, strength_model, strength_clip)
-        return io.NodeOutput(*patched, lora.trigger if lora else trigger_prompt(metadata))
+            Page(cls.hidden.unique_id).note("warn", header.path.name, left_out)
+        patched = put_on(header.path, (model, clip), (strength_model, strength_clip))
+        return io.NodeOutput(*patched, lora.trigger if lora else trigger_prompt(header.metadata))
 
 
-def named_file(name: str) -> Path:
+def chosen_file(lora: TrainedLora | None, name: str) -> Path:
+    """The file on the wire, else the one of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if isinstance(lora, TrainedLora):
+        return lora.path
+    if lora is not None:  # other packs may call a wire LORA, too
+        raise ConfigError("The lora input is none of DreamBooth Train.", "Use lora_name.")
     path = places.model_file("loras", name) if name else None
     if path is None:
         raise ConfigError(
-            f"lora_name {name!r} is no file in models/loras.",
+            f"lora_name {name!r:.200} is no file in models/loras.",
             "Choose one, or connect the lora output of DreamBooth Train.",
         )
     return path
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """A LoRA's weights and metadata."""
+def read_file(path: Path) -> Header:
+    """A LoRA's names, shapes and metadata.
+
+    Raises:
+        ConfigError: it is no whole safetensors file.
+    """
     if not path.is_file():
         raise ConfigError(f"{path} was deleted.", "Run DreamBooth Train again.")
-    weights, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
-    return weights, metadata or {}
+    return read_header(path)
+
+
+def put_on(path: Path, models: tuple[Any, Any], strengths: tuple[float, float]) -> tuple[Any, Any]:
+    """Copies of MODEL and CLIP with the LoRA on them.
+
+    Raises:
+        ConfigError: ComfyUI cannot read the LoRA.
+    """
+    weights = comfy.utils.load_torch_file(str(path), safe_load=True)
+    try:
+        return comfy.sd.load_lora_for_models(*models, weights, *strengths)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ConfigError(
+            f"{path.name} holds parts that do not belong together ({error!r:.200}).",
+            "Download it again, or use another one.",
+        ) from error
 
 
 def layer_shapes(model: Any, clip: Any) -> dict[str, Shape | None]:
@@ -110,13 +141,6 @@ def layer_shapes(model: Any, clip: Any) -> dict[str, Shape | None]:
         for name, key in names.items()
         if isinstance(name, str)
     }
-
-
-def trigger_prompt(metadata: Mapping[str, str]) -> str:
-    """The prompt that calls the subject, as far as the file says."""
-    if CONFIG_KEY in metadata:
-        return json.loads(metadata[CONFIG_KEY])["instance"]["instance_prompt"]
-    return metadata.get(TRIGGER_KEY, "")
 
 
 NODES = [LoRALoader]

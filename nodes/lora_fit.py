@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..trainer.errors import ConfigError
 
 Shape = tuple[int, ...]
-DOWN, UP = ".lora_down.weight", ".lora_up.weight"
+DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Fit:
 
     Args:
         unknown: keys that no layer of the model is named after.
-        misshapen: layers whose size is another than the LoRA's.
+        misshapen: layers whose size is another than the LoRA's, and parts that do not belong
+            together.
     """
 
     total: int
@@ -39,6 +41,7 @@ def compare(lora: Mapping[str, Shape], layers: Mapping[str, Shape | None]) -> Fi
         for name, key in pairs
         if name + UP in lora and not same_size(lora[name + UP], lora[key], layers.get(name))
     )
+    misshapen += tuple(key for key in lora if key.endswith(ALPHA) and math.prod(lora[key]) != 1)
     return Fit(len(lora), unknown, misshapen)
 
 
@@ -53,6 +56,8 @@ def layer_of(key: str, layers: Iterable[str]) -> str | None:
 
 
 def same_size(up: Shape, down: Shape, weight: Shape | None) -> bool:
+    if len(up) < 2 or len(down) < 2 or up[1] != down[0]:
+        return False
     return weight is None or (up[0], down[1]) == weight[:2]
 
 
@@ -68,7 +73,7 @@ def require_fit(fit: Fit, name: str, own: bool) -> str | None:
     if fit.misshapen or len(fit.unknown) == fit.total or (own and fit.unknown):
         example = (*fit.misshapen, *fit.unknown, "it is empty")[0]
         raise ConfigError(
-            f"{name} was made for another base than this model ({example}).",
+            f"{name} was made for another base than this model ({example:.200}).",
             "Load the kind of checkpoint that it was trained on.",
         )
     if fit.unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 from dataclasses import dataclass
 from typing import Literal
@@ -19,9 +20,9 @@ class Page:
     node: str
 
     def text(self, text: str) -> None:
-        """Show a line under the node, in place of the one before."""
+        """Show a line under the node, in place of the one before; the page takes it for HTML."""
         server = PromptServer.instance
-        server.send_progress_text(text, self.node, server.client_id)
+        server.send_progress_text(html.escape(text, quote=False), self.node, server.client_id)
 
     def note(self, severity: Severity, summary: str, detail: str) -> None:
         """Show a note in the page's corner, and keep it in the log."""

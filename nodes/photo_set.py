@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ..trainer.config import InstanceConfig
 from ..trainer.crops import Crop, crops_of
@@ -22,7 +23,7 @@ class PhotoSet:
 
     Args:
         key: one text for the photos in their order, each with its caption.
-        crops: every crop as it will be trained.
+        crops: the first ones, as they will be trained.
     """
 
     key: str
@@ -30,15 +31,18 @@ class PhotoSet:
     crops: Sequence[Crop]
 
 
-def load_photo_set(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> PhotoSet:
-    """Load, check and crop the photos.
+def load_photo_set(
+    config: InstanceConfig, num_shown: int, on_skip: Callable[[ConfigError], None]
+) -> PhotoSet:
+    """Load and check the photos, and cut the first `num_shown` crops.
 
     Raises:
         ConfigError: one cannot be used and is not to be skipped, or none is left.
     """
     photos = load_photos(config, on_skip)
-    crops = [crop for i, photo in enumerate(photos) for crop in crops_of(photo, config, i)]
-    return PhotoSet(photos_key(photos), inspect_photos(photos, config, token_count), crops)
+    crops = (crop for i, photo in enumerate(photos) for crop in crops_of(photo, config, i))
+    report = inspect_photos(photos, config, token_count)
+    return PhotoSet(photos_key(photos), report, list(islice(crops, num_shown)))
 
 
 def photos_key(photos: Sequence[Photo]) -> str:

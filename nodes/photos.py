@@ -13,6 +13,7 @@ from torch import Tensor
 from ..trainer.config import InstanceConfig, read_group
 from ..trainer.errors import ConfigError
 from ..trainer.fingerprint import file_sha256, settings_key
+from ..trainer.settings import check_text
 from . import places
 from .fields import PHOTO_SETTINGS
 from .inputs import InstanceSetType, setting_inputs
@@ -23,6 +24,8 @@ from .wires import InstanceSet
 if TYPE_CHECKING:
     from .photo_set import PhotoSet
 
+MAX_PHOTOS = 1000  # all are looked at before cancel is
+SHOWN = 64  # crops that the node shows and hands on; all of them could be gigabytes
 PHOTO_HELP = "Photos of the subject: press the button below, or drop several on the node."
 FOLDER_HELP = (
     "A folder of photos, used instead of the uploaded ones when filled in: a full path, or the "
@@ -55,7 +58,9 @@ class LoadInstanceImages(io.ComfyNode):
                     display_name="instance set", tooltip="For DreamBooth Train."
                 ),
                 io.Image.Output(
-                    display_name="crops", is_output_list=True, tooltip="As they will be trained."
+                    display_name="crops",
+                    is_output_list=True,
+                    tooltip=f"As they will be trained, the first {SHOWN}.",
                 ),
                 io.String.Output(display_name="report", tooltip="What could be better."),
             ],
@@ -73,12 +78,13 @@ class LoadInstanceImages(io.ComfyNode):
 
         try:
             return contents_key(find_photos(sources(photos, folder or "")))
-        except ConfigError as error:
+        except (ConfigError, OSError, ValueError) as error:
             return str(error)  # the run will say so
 
     @classmethod
     def execute(cls, photos: Any, folder: str, class_prompt: str, **settings: Any) -> io.NodeOutput:
         page = Page(cls.hidden.unique_id)
+        check_text("class_prompt", class_prompt)
         images = tuple(str(path) for path in sources(photos, folder))
         config = read_group(InstanceConfig, {"instance_images": images, **settings})
         if not config.instance_prompt.strip():
@@ -97,7 +103,7 @@ def load_set(config: InstanceConfig, page: Page) -> PhotoSet:
     from .photo_set import load_photo_set
 
     return load_photo_set(
-        config, lambda error: page.note("warn", "A photo was left out.", str(error))
+        config, SHOWN, lambda error: page.note("warn", "A photo was left out.", str(error))
     )
 
 
@@ -108,17 +114,30 @@ def uploaded_names() -> list[str]:
     return ["", *folder_paths.filter_files_content_types(names, ["image"])]
 
 
-def sources(photos: str | Sequence[str], folder: str) -> list[Path]:
-    """The folder, or the uploaded files.
+def sources(photos: Any, folder: str) -> list[Path]:
+    """The photos in the folder, or the uploaded files.
 
     Raises:
-        ConfigError: there is none, or one cannot be found.
+        ConfigError: there is none, there are very many, or one cannot be found.
     """
-    if folder.strip():
-        from .photo_set import photos_at
+    found = folder_photos(folder) if folder.strip() else uploaded_photos(photos)
+    if len(found) > MAX_PHOTOS:
+        hint = f"Give at most {MAX_PHOTOS}; 3 to 20 work best for a subject."
+        raise ConfigError(f"There are {len(found):,} photos.", hint)
+    return found
 
-        return photos_at(places.photo_folder(folder))
+
+def folder_photos(folder: str) -> list[Path]:
+    from .photo_set import photos_at
+
+    return photos_at(places.photo_folder(folder))
+
+
+def uploaded_photos(photos: Any) -> list[Path]:
+    """The files of the upload widget: one name, or a list of them."""
     names = [photos] if isinstance(photos, str) else photos
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"photos is {photos!r:.80}.", "Upload some, or fill in a folder.")
     found = [places.uploaded_file(name) for name in names if name]
     if not found:
         raise ConfigError("There are no photos.", "Upload some, or fill in a folder.")

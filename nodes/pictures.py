@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..trainer.run import write_atomic
+from ..trainer.errors import ConfigError
+from ..trainer.files import write_atomic
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -27,13 +28,28 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def read_tensor(path: Path) -> Tensor:
-    with Image.open(path) as picture:
-        return to_tensor(picture)
+    """A picture in a file.
+
+    Raises:
+        ConfigError: it cannot be read; names the file.
+    """
+    from ..trainer.images import read_photo  # imported when used: it would delay ComfyUI's start
+
+    return to_tensor(read_photo(path))
 
 
 def read_tensors(paths: Iterable[Path]) -> Tensor:
-    """Pictures of one size as one batch."""
-    return torch.cat([read_tensor(path) for path in paths])
+    """Pictures of one size as one batch.
+
+    Raises:
+        ConfigError: one cannot be read, or is of another size than the first.
+    """
+    found = {path: read_tensor(path) for path in paths}
+    size = next(iter(found.values())).shape
+    for path, image in found.items():
+        if image.shape != size:
+            raise ConfigError(f"{path} is of another size than the others.", "Remove it.")
+    return torch.cat(list(found.values()))
 
 
 def write_picture(path: Path, image: Tensor) -> None:

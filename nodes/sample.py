@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..trainer.errors import ConfigError
+from ..trainer.settings import Setting, check_text, check_value
 from .base import Wires
 from .fields import SETTINGS
 from .grid import Row, labelled_grid
@@ -16,7 +20,22 @@ from .pictures import to_picture, to_tensor
 from .prompts import filled_prompts
 from .sampling import Drawer, Sampler, sampler_inputs
 
-SIZE = {"default": 512, "min": 64, "max": 2048, "step": 8}
+NUMBERS = {
+    "num_images": Setting("num_images", int, 2, "Pictures of each prompt.", minimum=1, maximum=64),
+    "width": Setting(
+        "width", int, 512, "Of each picture, in pixels.", minimum=64, maximum=2048, multiple_of=8
+    ),
+    "height": Setting(
+        "height", int, 512, "Of each picture, in pixels.", minimum=64, maximum=2048, multiple_of=8
+    ),
+    "seed": Setting(
+        "seed", int, 42, "Of each prompt's first picture; the next has seed + 1.",
+        minimum=0, maximum=2**32 - 1,
+    ),
+    "steps": replace(SETTINGS["sample_inference_steps"], name="steps"),
+    "cfg": replace(SETTINGS["sample_guidance_scale"], name="cfg"),
+}  # fmt: skip
+MAX_PICTURES = 256  # they are handed on together
 PROMPTS = "a photo of {subject}\n{subject} on a beach\na watercolor painting of {subject}"
 
 
@@ -41,17 +60,7 @@ class Sample(io.ComfyNode):
                     '"sks dog" of "a photo of sks dog".',
                 ),
                 io.String.Input("negative_prompt", default="", tooltip="What not to show."),
-                io.Int.Input(
-                    "num_images", default=2, min=1, max=64, tooltip="Pictures of each prompt."
-                ),
-                io.Int.Input("width", tooltip="Of each picture, in pixels.", **SIZE),
-                io.Int.Input("height", tooltip="Of each picture, in pixels.", **SIZE),
-                io.Int.Input(
-                    "seed", default=42, min=0, max=2**32 - 1, control_after_generate=True,
-                    tooltip="Of each prompt's first picture; the next has seed + 1.",
-                ),
-                setting_input(SETTINGS["sample_inference_steps"], "steps"),
-                setting_input(SETTINGS["sample_guidance_scale"], "cfg"),
+                *number_inputs(),
                 *sampler_inputs(),
                 io.String.Input(
                     "trigger", optional=True, force_input=True,
@@ -78,8 +87,11 @@ class Sample(io.ComfyNode):
         trigger: str = "",
         **sampler: Any,
     ) -> io.NodeOutput:
+        check_numbers({"num_images": num_images, "seed": seed, **sampler})
+        check_text("negative_prompt", negative_prompt)
         lines = filled_prompts(prompts, trigger)
-        drawer = Drawer(Wires(model, clip, vae), Sampler(**sampler), len(lines) * num_images)
+        total = require_few(len(lines) * num_images)
+        drawer = Drawer(Wires(model, clip, vae), Sampler(**sampler), total)
         negative = drawer.encode(negative_prompt)
         rows: list[list[Tensor]] = []
         for line in lines:
@@ -88,6 +100,26 @@ class Sample(io.ComfyNode):
         sheet = to_tensor(labelled_grid([row(*pair) for pair in zip(lines, rows, strict=True)]))
         images = torch.cat([image for images in rows for image in images])
         return io.NodeOutput(images, sheet, ui=ui.PreviewImage(sheet, cls=cls))
+
+
+def number_inputs() -> list[Any]:
+    inputs = {name: setting_input(spec) for name, spec in NUMBERS.items()}
+    inputs["seed"].control_after_generate = True
+    return list(inputs.values())
+
+
+def check_numbers(given: Mapping[str, Any]) -> None:
+    """Refuse what ComfyUI lets through: numbers that come over a wire, or are none."""
+    for name, spec in NUMBERS.items():
+        check_value(spec, given[name])
+
+
+def require_few(total: int) -> int:
+    if total > MAX_PICTURES:
+        raise ConfigError(
+            f"prompts and num_images make {total:,} pictures.", f"Draw at most {MAX_PICTURES}."
+        )
+    return total
 
 
 def row(label: str, images: list[Tensor]) -> Row:

@@ -16,13 +16,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .base import Wires
+from .fields import check_choice
 
 LATENT_SCALE = 8  # pixels per latent
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How pictures are drawn."""
+    """How pictures are drawn, by a sampler that ComfyUI has."""
 
     sampler_name: str
     scheduler: str
@@ -30,6 +31,11 @@ class Sampler:
     cfg: float
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        kinds = comfy.samplers.KSampler
+        check_choice("sampler_name", self.sampler_name, kinds.SAMPLERS)
+        check_choice("scheduler", self.scheduler, kinds.SCHEDULERS)
 
 
 def sampler_inputs() -> list[Any]:

@@ -77,7 +77,10 @@ class DreamBoothTrain(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, output_name: str) -> bool | str:
+    def validate_inputs(cls, output_name: str | None) -> bool | str:
+        """Refuse a name before anything runs; one that comes over a wire is not known yet."""
+        if output_name is None:
+            return True
         try:
             job.output_path(Path(), output_name)
         except ConfigError as error:
@@ -114,8 +117,9 @@ class DreamBoothTrain(io.ComfyNode):
         finished = next((run for run in past if run.lora), None)
         report = "Same inputs as before: the finished LoRA is used again"
         if finished is None:
+            write_base(base, wires, page)
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
-            finished = train(job.Task(config, key, run, instance_set.notes), base, wires, page)
+            finished = train(job.Task(config, key, run, instance_set.notes), page)
             report = "LoRA saved"
         return result(finished, config.instance.instance_prompt, report, page)
 
@@ -131,7 +135,15 @@ def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None
         page.note("warn", "DreamBooth Train", text)
 
 
-def train(task: job.Task, base: Base, wires: Wires, page: Page) -> job.PastRun:
+def write_base(base: Base, wires: Wires, page: Page) -> None:
+    """Write a base that was patched on the way for the worker, and make room for it."""
+    if base.patched:
+        page.text("Writing the patched model for the trainer …")
+        export(base, wires)
+    mm.unload_all_models()
+
+
+def train(task: job.Task, page: Page) -> job.PastRun:
     """Do a run in the worker.
 
     Raises:
@@ -139,18 +151,12 @@ def train(task: job.Task, base: Base, wires: Wires, page: Page) -> job.PastRun:
         TrainingFailed: anything else that the worker could not do.
         InterruptProcessingException: the user pressed cancel; what was trained is saved.
     """
-    if base.patched:
-        page.text("Writing the patched model for the trainer …")
-        export(base, wires)
-    mm.unload_all_models()
-    new = task.begin()
+    task.begin()
     worker = Worker(task.order)
     try:
         last = follow(worker, page, task.told)
     finally:
         worker.stop(STOP_SEC)  # saves where following broke off; else it has ended by itself
-    if new and isinstance(last, Failed) and last.code == "config":
-        task.run.remove()
     require_finished(last, page, task.config.training.max_train_steps)
     return job.past_run(task.run)
 

@@ -26,6 +26,8 @@ ConfigMaker = Callable[..., Config]
 def fresh_accelerate() -> Iterator[None]:
     """Accelerate keeps its precision and models for the whole process; tests use several."""
     yield
+    if not AcceleratorState._shared_state:
+        return  # and most tests start none: collecting takes half a second
     gc.collect()
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -166,7 +166,7 @@ def test_bad_photos_give_one_message_and_leave_nothing(
         (["--base", "none.safetensors"], "none.safetensors"),
         (["--set", "learning_rte=1"], "Did you mean 'learning_rate'"),
         (["--set", "rank"], "has no '='"),
-        (["--config", "none.json"], "none.json cannot be read"),
+        (["--config", "none.json"], "none.json does not exist"),
         (["--resume"], "no run"),
     ],
 )

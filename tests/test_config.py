@@ -41,28 +41,12 @@ def test_texts_are_read_as_the_settings_own_type():
     ("values", "message"),
     [
         ({"rank": 0}, "rank is 0. Give a whole number of at least 1"),
-        ({"rank": 2.5}, "rank is 2.5"),
-        ({"rank": True}, "rank is True"),
         ({"resolution": 500}, "resolution is 500. Give .* multiple of 64"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": 0}, "learning_rate is 0.0. Give a number above 0"),
-        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
         ({"flip": "perhaps"}, "flip is 'perhaps'. Give true or false"),
         ({"crop_mode": "centre"}, "crop_mode is 'centre'. Give one of center, random, none"),
-        ({"instance_prompt": "  "}, "instance_prompt is empty"),
-        ({"instance_images": ()}, "instance_images is empty"),
-        ({"sample_prompts": (1,)}, "sample_prompts is"),
-        ({"instance_images": 5}, "instance_images is 5"),
         ({"rnk": 8}, "no setting 'rnk'. Did you mean 'rank'"),
-        ({"output": "dog"}, "output 'dog' is no LoRA file name"),
         ({"output": "dog.ckpt"}, "End it in .safetensors"),
-        ({"output": "loras/CON.safetensors"}, "'CON' is a name that Windows reserves"),
-        ({"output": "loras/lpt1.x.safetensors"}, "Windows reserves"),
-        ({"output": "a:b.safetensors"}, "contains ':'"),
-        ({"output": "a\x00b.safetensors"}, "contains"),
-        ({"output": "dog\u202e.safetensors"}, "invisible"),
-        ({"output": " dog.safetensors"}, "starts or ends with a space"),
-        ({"output": "ü" * 100 + ".safetensors"}, "longer than 180 bytes"),
     ],
 )
 def test_a_bad_value_is_named_with_what_would_do(values, message):
@@ -75,12 +59,6 @@ def test_a_missing_setting_is_named_with_its_flag(name):
     values = {key: value for key, value in REQUIRED.items() if key != name}
     with pytest.raises(ConfigError, match=f"{name} is missing. Give --{name.replace('_', '-')}"):
         Config.from_values(values)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"lora": {"rnk": 1}}', '{"x": 1}'])
-def test_a_config_file_that_is_none_is_refused(text):
-    with pytest.raises(ConfigError):
-        Config.from_json(text)
 
 
 def test_names_are_unique_over_all_groups():

@@ -6,7 +6,6 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from trainer.captions import read_caption
 from trainer.config import InstanceConfig
 from trainer.errors import ConfigError
-from trainer.images import find_photos, load_photos, read_caption, read_photo
+from trainer.images import find_photos, load_photos, read_photo
 
 REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "dreambooth"
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -270,37 +270,6 @@ def test_a_profile_that_does_not_fit_counts_as_none(tmp_path: Path, profile: byt
     assert_near(colour_at(read_photo(path), 0.5, 0.5), RED)
 
 
-def truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text.jpg": (lambda path: path.write_text("not a photo"), "not an image.*JPEG, PNG"),
-    "script.png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0"), "not an image"),
-    "empty.jpg": (lambda path: path.touch(), r"empty \(0 bytes\)"),
-    "cut.jpg": (lambda path: truncated(write(path, pattern(90, 90))), "cut.jpg cannot be read"),
-    "cut.png": (lambda path: truncated(write(path, pattern(90, 90))), "cut.png cannot be read"),
-    "cut.webp": (lambda path: truncated(write(path, pattern(90, 90))), "cut.webp cannot be read"),
-    "cut.tif": (lambda path: truncated(write(path, pattern(90, 90))), "cut.tif cannot be read"),
-    "huge.png": (lambda path: path.write_bytes(png(20_000, 20_000, b"")), "20000 x 20000 pixels"),
-    "none.png": (lambda path: path.write_bytes(png(0, 10, b"")), "none.png"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_photos_are_refused_by_name_or_skipped(tmp_path: Path, name: str):
-    make, message = BAD_FILES[name]
-    good, bad = write(tmp_path / "good.jpg", quarters()), tmp_path / name
-    make(bad)
-    with pytest.raises(ConfigError, match=message) as caught:
-        load_photos(config_of(tmp_path), refuse_skips)
-    assert str(bad) in caught.value.message
-    skipped: list[ConfigError] = []
-    photos = load_photos(config_of(tmp_path, bad_images="skip"), skipped.append)
-    assert [photo.path for photo in photos] == [good]
-    assert [str(bad) in error.message for error in skipped] == [True]
-
-
 def test_a_set_without_one_good_photo_is_refused(tmp_path: Path):
     (tmp_path / "a.jpg").touch()
     skipped: list[ConfigError] = []
@@ -348,20 +317,3 @@ def test_captions_come_from_the_text_file_or_the_prompt(tmp_path: Path):
     assert read_caption(photo, "prompt", "the prompt") == "the prompt"
     file.write_text(" \n")
     assert read_caption(photo, "auto", "the prompt") == "the prompt"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "my.jpg has no caption in my.txt"),
-        (b" \n", "my.jpg has no caption in my.txt"),
-        ("déjà vu".encode("latin-1"), "my.txt is not UTF-8"),
-        (b"a" * 65537, "my.txt is over 64 KiB"),
-    ],
-)
-def test_bad_captions_are_refused(tmp_path: Path, content: bytes | None, message: str):
-    write(tmp_path / "my.jpg", quarters())
-    if content is not None:
-        (tmp_path / "my.txt").write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
-        load_photos(config_of(tmp_path, caption_mode="txt"), refuse_skips)

@@ -18,7 +18,7 @@ from tests.conftest import CLASS_PROMPT, PROMPT
 from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control
-from trainer.worker.data import Share, step_batches
+from trainer.worker.data import step_batches
 from trainer.worker.train import set_up
 from trainer.worker.training import Job
 
@@ -112,10 +112,9 @@ def test_loss_and_gradients_equal_the_two_mean_formula(
         alpha=3.0,
     )
     training = start(config, tmp_path)
-    seen = []
-    loss = training.window_loss(0, seen)
+    loss = sum(loss for loss, *_ in training.updater.window_losses(0))
     loss.backward()
-    (batch,) = step_batches(training.data, config, training.encode, 0, Share())
+    (batch,) = step_batches(training.data, config, training.encode, 0)
     assert len(batch.latents) == batch_size * (2 if with_classes else 1)
     expected, matrices = plain_loss(training, batch, 0.7, with_classes)
     expected.backward()

@@ -246,6 +246,7 @@ def test_the_fingerprint_holds_what_shapes_the_lora_and_nothing_else():
 
 def make_run(folder: Path, name: str, last: object, key: str = "k") -> object:
     made = run.Run(folder / name)
+    made.folder.mkdir()
     job.Task(make_config({}), key, made, frozenset()).begin()
     started = events.Started(
         run=str(made.folder), family="sd1", device="cpu", dtype="float32", num_instance_images=3,
@@ -275,7 +276,7 @@ def test_a_stopped_run_goes_on_unless_asked_to_start_over(tmp_path):
     past = job.past_runs(tmp_path, "k")
     assert job.next_run(tmp_path, "dog", past, job.GO_ON) == stopped
     assert job.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
-    assert job.next_run(tmp_path, "dog", [], job.GO_ON).folder == tmp_path / "dog_2"
+    assert job.next_run(tmp_path, "dog", [], job.GO_ON).folder == tmp_path / "dog_3"
 
 
 def test_a_run_that_was_killed_may_go_on(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,16 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from trainer import environment, run
+from trainer import environment, files, run
 from trainer.events import Event, Failed, Finished, Status, Stopped
-from trainer.run import Run, Worker, unique_path, write_atomic
+from trainer.files import new_folder, write_atomic, write_unique
+from trainer.run import Run, Worker
 
 PRELUDE = """
 import json, os, sys, time
 job = json.loads(sys.stdin.readline())
 
 def tell(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
+    status = {"done": 0, "total": 0, "message": ""} if event == "status" else {}
+    print(json.dumps({"event": event, "time": 0.0, **status, **fields}), flush=True)
 
 def finish():
     tell("finished", step=1, lora_path="", seconds=1.0)
@@ -233,12 +236,16 @@ def test_a_run_that_was_there_stays(start_worker: StartWorker, tmp_path: Path) -
     assert earlier.config.exists()
 
 
-def test_a_run_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
-    made = Run(tmp_path / "run")
-    made.create("{}")
-    made.remove()
-    made.remove()
-    assert not made.folder.exists()
+def test_a_discarded_run_leaves_only_what_is_not_ours(tmp_path: Path) -> None:
+    for name, left in (("empty", []), ("kept", ["notes.txt"])):
+        made = Run(tmp_path / name)
+        made.create("{}")
+        for note in left:
+            (made.folder / note).touch()
+        made.discard()
+        made.discard()
+        found = made.folder.iterdir() if made.folder.exists() else ()
+        assert [path.name for path in found] == left
 
 
 @pytest.mark.parametrize("data", ["größer", b"\x00\xff"])
@@ -256,14 +263,14 @@ def test_a_write_that_fails_leaves_the_old_file_alone(
     path = tmp_path / "file"
     path.write_text("before", "utf-8")
     monkeypatch.setattr(os, "fsync", raise_disk_full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="disk full.*file"):
         write_atomic(path, "after")
     assert path.read_text("utf-8") == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def raise_disk_full(_descriptor: int) -> None:
-    raise OSError("disk full")
+    raise OSError(errno.ENOSPC, "disk full")
 
 
 def test_a_file_that_is_being_read_is_replaced_a_moment_later(
@@ -278,15 +285,21 @@ def test_a_file_that_is_being_read_is_replaced_a_moment_later(
         return real(source, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(run, "REPLACE_PAUSE_SEC", 0)
+    monkeypatch.setattr(files, "REPLACE_PAUSE_SEC", 0)
     write_atomic(tmp_path / "file", "after")
     assert (tmp_path / "file").read_text("utf-8") == "after"
 
 
-def test_a_unique_path_is_never_there(tmp_path: Path) -> None:
-    names = []
-    for _ in range(3):
-        path = unique_path(tmp_path, "dog.v1", ".safetensors")
-        path.touch()
-        names.append(path.name)
-    assert names == ["dog.v1.safetensors", "dog.v1_2.safetensors", "dog.v1_3.safetensors"]
+def test_each_name_is_given_once(tmp_path: Path) -> None:
+    made = [write_unique(tmp_path, "dog.v1", ".safetensors", lambda _: b"x") for _ in range(3)]
+    wanted = ["dog.v1.safetensors", "dog.v1_2.safetensors", "dog.v1_3.safetensors"]
+    assert [path.name for path in made] == wanted
+    assert sorted(path.name for path in tmp_path.iterdir()) == wanted
+
+
+def test_a_new_folder_comes_after_all_that_were_made(tmp_path: Path) -> None:
+    for name in ("dog_9", "dog_10", "dog_1", "dog_x", "cat_77"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dog_11").touch()
+    assert new_folder(tmp_path, "dog").name == "dog_12"
+    assert new_folder(tmp_path, "bird").name == "bird"

@@ -29,8 +29,9 @@ from trainer.events import (
 from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control, Stop
+from trainer.worker.halted import Diverged
 from trainer.worker.train import set_up, train
-from trainer.worker.training import Diverged, Job
+from trainer.worker.training import Job
 
 
 def changed(config: Config, **values: object) -> Config:
@@ -52,7 +53,10 @@ def run_training(
             with run.events.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event.name, **dataclasses.asdict(event)}) + "\n")
 
-    events.append(train(Job(config, run, resume, report, control)))
+    try:
+        events.append(train(Job(config, run, resume, report, control)))
+    finally:
+        run.lock.release()
     return events
 
 
@@ -127,6 +131,7 @@ def test_a_stop_before_the_first_step_leaves_a_run_that_can_be_done(make_config,
 
     with pytest.raises(Stop):
         train(Job(make_config(), run, False, stop_at_the_end_of_caching, control))
+    run.lock.release()
     assert not run.checkpoints.exists() and not (tmp_path / "loras").exists()
     events = run_training(make_config(), run.folder, resume=True)
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4]
@@ -276,7 +281,7 @@ def test_gradient_checkpointing_changes_no_gradient(make_config, tmp_path):
         job = Job(config, Run(tmp_path / choice / "r"), False, lambda event: None, Control())
         training = set_up(job)
         assert training.parts.unet.is_gradient_checkpointing is (choice == "on")
-        training.window_loss(0, []).backward()
+        sum(loss for loss, *_ in training.updater.window_losses(0)).backward()
         grads.append([p.grad.clone() for p in training.adapter.parameters() if p.grad is not None])
     for off, on in zip(*grads, strict=True):
         torch.testing.assert_close(off, on)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 from .errors import ConfigError
 from .fingerprint import settings_key
+from .input_file import read_object
 
 SETTINGS_FILE = "set.json"
+MAX_SETTINGS_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,7 @@ def set_settings(folder: Path) -> dict[str, Any] | None:
     file = folder / SETTINGS_FILE
     if not file.exists():
         return None
-    try:
-        settings = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{file} is damaged: {error}.", "Delete the folder.") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{file} is damaged.", "Delete the folder.")
-    return settings
+    return read_object(file, MAX_SETTINGS_BYTES, "Delete the folder; its images are made again.")
 
 
 def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:
@@ -69,6 +64,7 @@ def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:
     for name, value in wanted.items():
         if settings.get(name, value) != value:
             raise ConfigError(
-                f"class_images {folder} were made with {name} {settings[name]!r}, not {value!r}.",
+                f"class_images {folder} were made with {name} {settings[name]!r:.200}, "
+                f"not {value!r:.200}.",
                 "Make new ones for these settings, or choose the folder that fits.",
             )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,16 +16,17 @@ from .config import (
     ModelConfig,
     PriorConfig,
     all_settings,
-    flatten,
-    parse_document,
+    read_config_file,
     read_group,
 )
 from .environment import doctor
 from .errors import ConfigError
 from .events import Event
+from .files import new_folder, numbered
 from .model_file import describe
+from .plan_command import add_plan_flags, show_plan
 from .presets import PRESETS, preset_values
-from .run import Run, unique_path
+from .run import Run
 from .settings import Setting, check_value, parse_value, settings_of
 from .terminal import TerminalReport, json_report, stop_on_signals
 
@@ -53,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands.add_parser("train", help="train a LoRA", allow_abbrev=False))
+    add_plan(commands.add_parser("plan", help="say what a training will need", allow_abbrev=False))
     add_class_images(
         commands.add_parser("class-images", help="make class images", allow_abbrev=False)
     )
@@ -80,6 +82,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(execute=run_train)
 
 
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    add_train(parser)
+    add_plan_flags(parser)
+    parser.set_defaults(execute=run_plan)
+
+
 def add_class_images(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, [*settings_of(ModelConfig), *settings_of(PriorConfig), *shared_settings()])
     parser.add_argument("--cache", type=Path, default=CACHE, help="where sets are kept")
@@ -90,11 +98,11 @@ def add_class_images(parser: argparse.ArgumentParser) -> None:
 def add_sample(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, [*settings_of(ModelConfig), *shared_settings()])
     parser.add_argument("--lora", type=Path, help="LoRA file")
-    parser.add_argument("--strength", type=float, default=1.0, help="of the LoRA")
+    parser.add_argument("--strength", type=finite, default=1.0, help="of the LoRA")
     parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
     parser.add_argument("--negative-prompt", default="")
     parser.add_argument("--number", type=at_least(1), default=1, help="pictures per prompt")
-    parser.add_argument("--guidance-scale", type=float, default=7.5)
+    parser.add_argument("--guidance-scale", type=finite, default=7.5)
     parser.add_argument("--steps", type=at_least(1), default=25, help="sampling steps")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the first picture")
     parser.add_argument("--output", type=Path, default=Path("samples"), help="folder")
@@ -111,6 +119,13 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def finite(text: str) -> float:
+    """How argparse reads a number that is neither infinite nor none."""
+    if not math.isfinite(float(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no number")
+    return float(text)
 
 
 def add_events(parser: argparse.ArgumentParser) -> None:
@@ -163,9 +178,9 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
     """Settings from the stopped run, the config file, the preset, the flags; later ones win."""
     values: dict[str, Any] = {}
     if options.resume and options.run is not None:
-        values |= config_values(Run(options.run).config)
+        values |= read_config_file(Run(options.run).config)
     if options.config is not None:
-        values |= config_values(options.config)
+        values |= read_config_file(options.config)
     if options.preset is not None:
         values |= preset_values(options.preset)
     values |= given_values(options)
@@ -175,14 +190,6 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--set {assignment!r} has no '='.", "Write --set name=value.")
         values[name.strip()] = value
     return values
-
-
-def config_values(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.", "Give a config file.") from error
-    return flatten(parse_document(text))
 
 
 def choose_run(options: argparse.Namespace, config: Config) -> Run:
@@ -197,9 +204,11 @@ def choose_run(options: argparse.Namespace, config: Config) -> Run:
         if not run.config.exists():
             raise ConfigError(f"There is no run {run.folder} to go on with.", "Give --run FOLDER.")
         return run
+    if not is_main_process():
+        return Run(options.run or RUNS / stem)  # of which it uses the cache beside it
     if options.run is None:
-        return Run(unique_path(RUNS, stem, ""))
-    if options.run.exists() and is_main_process():
+        return Run(new_folder(RUNS, stem))
+    if options.run.exists():
         raise ConfigError(
             f"The run folder {options.run} exists.", "Give --resume, or another folder."
         )
@@ -207,10 +216,13 @@ def choose_run(options: argparse.Namespace, config: Config) -> Run:
 
 
 def newest_run(stem: str) -> Path:
-    """The folder of the newest run of this name: stem, stem_2, ..."""
-    own = re.compile(re.escape(stem) + r"(_\d+)?")
-    found = [path.parent for path in RUNS.glob("*/config.json") if own.fullmatch(path.parent.name)]
-    return max(found, key=lambda path: path.stat().st_mtime, default=RUNS / stem)
+    """The newest run of this name: the last of stem, stem_2, ..., whatever the clock said."""
+    found = [folder for folder in numbered(RUNS, stem) if Run(folder).config.exists()]
+    return found[-1] if found else RUNS / stem
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    return show_plan(Config.from_values(train_values(options)), options)
 
 
 def run_class_images(options: argparse.Namespace) -> int:
@@ -269,7 +281,15 @@ def run_job(
     stop_on_signals(control.stop.set)
     if not is_main_process():
         return guarded(None, lambda heard: execute(heard, control), lambda event: None)
-    report = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+
+    def report(event: Event) -> None:
+        try:
+            show(event)
+        except OSError:  # the terminal or pipe has gone: say no more, save and stop
+            control.stop.set()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
     return guarded(run, lambda heard: execute(heard, control), report)
 
 

@@ -6,9 +6,11 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError
+from .input_file import parse_json, read_object
 from .names import check_file_stem
 from .settings import Setting, check_value, nearest, parse_value, setting, settings_of
 
@@ -17,6 +19,7 @@ CaptionMode = Literal["auto", "txt", "prompt"]
 PredictionType = Literal["auto", "epsilon", "v_prediction"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 LRSchedule = Literal["constant", "cosine", "linear"]
+MAX_CONFIG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -325,9 +328,9 @@ def all_settings() -> Iterator[tuple[str, Setting]]:
 
 
 def parse_document(text: str) -> dict[str, Any]:
-    """Read a config file's JSON text into a mapping, nested or flat."""
+    """Read a config's JSON text into a mapping, nested or flat."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"The config is not JSON: {error}.", "Mend the file.") from error
     if not isinstance(document, dict):
@@ -335,22 +338,33 @@ def parse_document(text: str) -> dict[str, Any]:
     return document
 
 
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Settings by name from a config file, nested or flat.
+
+    Raises:
+        ConfigError: it cannot be read or is no config; names the file.
+    """
+    return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file."))
+
+
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
     """Turn {group: {setting: value}} into {setting: value}; flat entries stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in document.items():
+        found = {key: value}
         if key in GROUPS and isinstance(value, dict):
-            check_names(value, {spec.name for spec in settings_of(GROUPS[key])})
-            flat |= value
-        else:
-            flat[key] = value
+            found = value
+            check_names(found, {spec.name for spec in settings_of(GROUPS[key])})
+        for name in found.keys() & flat.keys():
+            raise ConfigError(f"{name!r:.80} is given twice.", "Leave one of the two.")
+        flat |= found
     return flat
 
 
 def check_names(values: Mapping[str, Any], known: set[str]) -> None:
     for name in values:
         if name not in known:
-            raise ConfigError(f"There is no setting {name!r}.", nearest(name, known))
+            raise ConfigError(f"There is no setting {name!r:.80}.", nearest(name, known))
 
 
 def check_prompts(config: Config) -> None:
@@ -366,5 +380,7 @@ def check_output(output: str) -> None:
     """Refuse an output path that is no plain .safetensors file name on every system."""
     stem, dot, suffix = output.replace("\\", "/").rpartition("/")[2].rpartition(".")
     if not dot or suffix != "safetensors":
-        raise ConfigError(f"output {output!r} is no LoRA file name.", "End it in .safetensors.")
+        raise ConfigError(
+            f"output {output!r:.200} is no LoRA file name.", "End it in .safetensors."
+        )
     check_file_stem(stem, "output")

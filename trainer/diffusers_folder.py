@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .input_file import read_object, unreadable
 from .model_kinds import ModelFile, checkpoint_description, plain_unet
-from .safetensors_header import CONVERT, DOWNLOAD_AGAIN, Header, read_header, unreadable
+from .safetensors_header import CONVERT, DOWNLOAD_AGAIN, Header, read_header
 
 MAX_JSON_BYTES = 1_000_000
 WHOLE_FOLDER = "Download the whole folder again, or use a .safetensors checkpoint."
@@ -100,13 +100,4 @@ def is_file(path: Path) -> bool:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read one of the folder's small JSON objects."""
-    try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(MAX_JSON_BYTES).decode("utf-8"))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}.", DOWNLOAD_AGAIN) from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} is no JSON object.", DOWNLOAD_AGAIN)
-    return document
+    return read_object(path, MAX_JSON_BYTES, DOWNLOAD_AGAIN)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import typing
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any, ClassVar, Literal
+
+from .input_file import parse_json
 
 Stage = Literal[
     "environment", "loading", "caching", "class_images", "training", "sampling", "saving"
@@ -136,20 +141,23 @@ EVENTS: dict[str, type[Event]] = {
     )
 }  # fmt: skip
 LAST = (Finished, Stopped, Failed)
+MAX_LINE = 1_000_000  # characters
 
 
 def to_line(event: Event) -> str:
     """Write an event as one line of JSON without the line break."""
-    return json.dumps({"event": event.name, **dataclasses.asdict(event)}, ensure_ascii=False)
+    line = json.dumps({"event": event.name, **dataclasses.asdict(event)}, ensure_ascii=False)
+    return line.encode(errors="backslashreplace").decode()  # JSON's own escape of half a character
 
 
 def read_events(path: Path) -> Iterator[Event]:
     """The events of a run's file, if it is there; a line torn by a power cut is passed by."""
-    if not path.exists():
+    if not path.is_file():
         return
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        with suppress(ValueError):
-            yield from_line(line)
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        while line := file.readline(MAX_LINE):
+            with suppress(ValueError):
+                yield from_line(line)
 
 
 def from_line(line: str) -> Event:
@@ -158,12 +166,33 @@ def from_line(line: str) -> Event:
     Raises:
         ValueError: the line is no JSON object of a known event.
     """
-    document: Any = json.loads(line)
+    document = parse_json(line)
     kind = EVENTS.get(str(document.get("event"))) if isinstance(document, dict) else None
     if kind is None:
         raise ValueError(f"no known event: {line[:200]}")
-    known = {spec.name for spec in dataclasses.fields(kind)}
-    try:
-        return kind(**{key: value for key, value in document.items() if key in known})
-    except TypeError as error:
-        raise ValueError(f"no whole event: {line[:200]}") from error
+    hints = field_hints(kind)
+    values = {key: value for key, value in document.items() if key in hints}
+    if len(values) != len(hints) or not all(fits(values[key], hints[key]) for key in values):
+        raise ValueError(f"no whole event: {line[:200]}")
+    return kind(**values)
+
+
+@cache
+def field_hints(kind: type[Event]) -> dict[str, Any]:
+    """The type of every field of an event."""
+    hints = typing.get_type_hints(kind)
+    return {spec.name: hints[spec.name] for spec in dataclasses.fields(kind)}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value has a field's type, so that who shows it need not check."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is UnionType:
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is Mapping:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
+    if type(value) is int:
+        return hint in (int, float) and abs(value) < 2**63
+    return type(value) is hint

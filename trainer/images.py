@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -10,20 +11,25 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .config import CaptionMode, InstanceConfig
-from .errors import ConfigError
+from .captions import read_caption
+from .config import InstanceConfig
+from .errors import ConfigError, visible
+from .input_file import check_is_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"
 )  # fmt: skip
+SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
 FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
 MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
-MAX_CAPTION_BYTES = 64 * 1024
+MAX_SIDE_PX = 65_535  # JPEG's own limit; a line of 256 million pixels would be cropped for hours
+MAX_PHOTO_MIB = 512  # some readers step through a file byte by byte, or hold all of it
 # File beginning, Pillow module, reader. These few only: Image.open also starts Ghostscript.
 READERS = (
     (b"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
@@ -38,7 +44,7 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 # What Pillow's readers raise on files that are damaged or made to harm.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RuntimeError, EOFError, struct.error, zlib.error,
+    AssertionError, RuntimeError, EOFError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -55,6 +61,11 @@ class Photo:
     size: tuple[int, int]
     caption: str
     transparent: bool
+
+    @property
+    def name(self) -> str:
+        """The file's name, as it can be shown."""
+        return visible(self.path.name)
 
 
 def find_photos(sources: Sequence[str | Path]) -> list[Path]:
@@ -77,11 +88,10 @@ def photos_at(source: Path) -> list[Path]:
         if source.is_file():
             return [source]
         files = [path for path in source.iterdir() if is_photo_name(path) and path.is_file()]
-    except OSError as error:
-        reason = error.strerror or "cannot be opened"
-        raise ConfigError(
-            f"Photos {source}: {reason}.", "Give an existing folder or file."
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be opened"
+        hint = "Give an existing folder or file."
+        raise ConfigError(f"Photos {source}: {reason}.", hint) from None
     if not files:
         raise ConfigError(f"Folder {source} holds no photos.", FORMATS_HINT)
     return sorted(files, key=natural_key)
@@ -127,15 +137,15 @@ def decode_photo(path: Path) -> Image:
     """Decode the first frame upright: RGB, or RGBA where some pixel is transparent."""
     from PIL import Image
 
+    check_is_file(path)
     try:
         with path.open("rb") as stream:
+            check_bytes(stream, path)
             image = open_header(stream, path)
             check_pixels(image.size, path)
             return to_rgb(upright(image))
     except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise ConfigError(
-            f"Photo {path} cannot be read: {error}.", "Save it again as JPEG or PNG, or remove it."
-        ) from error
+        raise ConfigError(f"Photo {path} cannot be read: {error}.", SAVE_AGAIN) from error
 
 
 def open_header(stream: BinaryIO, path: Path) -> Image:
@@ -149,8 +159,8 @@ def open_header(stream: BinaryIO, path: Path) -> Image:
         raise ConfigError(f"Photo {path} is empty (0 bytes).", "Copy it again, or remove it.")
     if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
         return open_heic(stream, path)
-    for beginning, module, reader in READERS:
-        if head.startswith(beginning):
+    for start, module, reader in READERS:
+        if head.startswith(start):
             return getattr(import_module(f"PIL.{module}"), reader)(stream)
     raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
 
@@ -166,12 +176,19 @@ def open_heic(stream: BinaryIO, path: Path) -> Image:
     return pillow_heif.HeifImageFile(stream)
 
 
+def check_bytes(stream: BinaryIO, path: Path) -> None:
+    mib = os.fstat(stream.fileno()).st_size >> 20
+    if mib > MAX_PHOTO_MIB:
+        raise ConfigError(f"Photo {path} has {mib:,} of at most {MAX_PHOTO_MIB} MiB.", SAVE_AGAIN)
+
+
 def check_pixels(size: tuple[int, int], path: Path) -> None:
     width, height = size
-    if not 0 < width * height <= MAX_PIXELS:
+    if max(size) > MAX_SIDE_PX or not 0 < width * height <= MAX_PIXELS:
         raise ConfigError(
             f"Photo {path} has {width} x {height} pixels.",
-            f"Give photos of 1 to {MAX_PIXELS // 1_000_000} million pixels; scale this one down.",
+            f"Give photos of 1 to {MAX_PIXELS // 1_000_000} million pixels, at most {MAX_SIDE_PX} "
+            "a side; scale this one down.",
         )
 
 
@@ -206,15 +223,25 @@ def to_eight_bits(image: Image) -> Image:
     import numpy as np
     from PIL import Image
 
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    whites = (1, 255, 65535) if image.mode == "F" else (65535,)
-    white = next((white for white in whites if values.max() <= white), values.max())
-    grey = Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
+    values = np.asarray(image)  # (H, W)
+    if image.mode == "F":
+        values = np.nan_to_num(values)
+    brightest = float(values.max())
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    white = next((white for white in whites if brightest <= white), brightest)
+    strips = np.array_split(values, 64)  # the whole as float64 would be 2 GiB at 256 megapixels
+    grey = Image.fromarray(np.concatenate([eight_bits(strip, white) for strip in strips]))
     if "transparency" in image.info:  # a 16-bit PNG's one transparent shade
         opaque = values != image.info["transparency"]
         grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
     grey.info["icc_profile"] = image.info.get("icc_profile")
     return grey
+
+
+def eight_bits(values: NDArray[Any], white: float) -> NDArray[Any]:
+    import numpy as np
+
+    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
 
 
 def to_srgb(image: Image) -> Image:
@@ -233,33 +260,6 @@ def to_srgb(image: Image) -> Image:
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB")
     return transform.apply(image)
-
-
-def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:
-    """The prompt that a photo is trained with: its .txt file's text or the instance prompt.
-
-    Raises:
-        ConfigError: the .txt is missing or empty in mode txt, too long, or not UTF-8.
-    """
-    if mode == "prompt":
-        return instance_prompt
-    file = path.with_suffix(".txt")
-    caption = " ".join(read_text(file).split()) if file.is_file() else ""
-    if not caption and mode == "txt":
-        raise ConfigError(
-            f"Photo {path} has no caption in {file.name}.",
-            "Write one, or choose another caption_mode.",
-        )
-    return caption or instance_prompt
-
-
-def read_text(file: Path) -> str:
-    if file.stat().st_size > MAX_CAPTION_BYTES:
-        raise ConfigError(f"Caption {file} is over 64 KiB.", "Give one line of text.")
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"Caption {file} is not UTF-8.", "Save it as UTF-8 text.") from None
 
 
 def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> list[Photo]:
@@ -286,6 +286,15 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
 
 
 def load_photo(path: Path, config: InstanceConfig) -> Photo:
+    check_name(path)
     image = decode_photo(path)
     caption = read_caption(path, config.caption_mode, config.instance_prompt)
     return Photo(path, image.size, caption, transparent=image.mode == "RGBA")
+
+
+def check_name(path: Path) -> None:
+    """Refuse names that are no text, as on Linux from an archive in an old encoding."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"Photo {path} has a name that is not UTF-8.", "Rename it.") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
+from .lock import Lock
 
 Report = Callable[[str], None]
 
@@ -166,31 +166,12 @@ def last_error(lines: list[str]) -> str:
 @contextmanager
 def locked(path: Path, report: Report) -> Iterator[None]:
     """Hold a file's lock, which ends with the process; wait while another process holds it."""
-    with path.open("a+b") as file:
-        if not try_lock(file.fileno()):
-            report("Another process is installing the environment; waiting for it.")
-            while not try_lock(file.fileno()):
-                time.sleep(POLL_SEC)
+    lock = Lock(path)
+    if not lock.take():
+        report("Another process is installing the environment; waiting for it.")
+        while not lock.take():
+            time.sleep(POLL_SEC)
+    try:
         yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(descriptor: int) -> bool:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def try_lock(descriptor: int) -> bool:
-        """Take the lock of an open file; False while another process has it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    finally:
+        lock.release()

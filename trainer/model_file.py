@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from .diffusers_folder import folder_predicts_velocity, identify_folder, read_json
+from .diffusers_folder import folder_predicts_velocity, identify_folder, is_file, read_json
 from .errors import ConfigError
 from .lora_kind import LoraInfo
 from .model_kinds import UNET_PREFIX, ModelFile, identify_header
@@ -151,8 +151,9 @@ def describe_tensors(header: Header) -> str:
 
 
 def describe_lora(lora: LoraInfo) -> list[str]:
-    ranks = ", ".join(map(str, lora.ranks)) or "unknown"
-    alphas = ", ".join(f"{alpha:g}" for alpha in lora.alphas) or "none stored (equals rank)"
+    ranks = printable(", ".join(map(str, lora.ranks))) or "unknown"
+    alphas = printable(", ".join(f"{alpha:g}" for alpha in lora.alphas))
+    alphas = alphas or "none stored (equals rank)"
     hosts = HOSTS[lora.layout]
     return [f"layout: {lora.layout}", f"rank: {ranks}", f"alpha: {alphas}", f"loads in: {hosts}"]
 
@@ -168,7 +169,7 @@ def describe_base(model: ModelFile) -> list[str]:
 def describe_sidecar(model: ModelFile) -> list[str]:
     """The trigger words that A1111 keeps in a .json beside the file."""
     sidecar = model.path.with_suffix(".json")
-    if model.kind != "lora" or not sidecar.is_file():
+    if model.kind != "lora" or not is_file(sidecar):
         return []
     words = read_json(sidecar).get("activation text")
     return [f"activation text: {printable(words)}"] if isinstance(words, str) else []

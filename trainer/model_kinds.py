@@ -211,7 +211,7 @@ def plain_unet(in_channels: int, context: int | None, labelled: bool) -> tuple[F
         return None, "SDXL refiner"
     if context == 1024:
         return None, "SD 2.x unCLIP"
-    return None, f"latent diffusion (text width {context})"
+    return None, f"latent diffusion (text width {context!s:.20})"
 
 
 def context_width(header: Header) -> int | None:

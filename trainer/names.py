@@ -8,10 +8,12 @@ import unicodedata
 from .errors import ConfigError
 
 MAX_STEM_BYTES = 180  # the name, a suffix and a counter fit every common file system's 255 bytes
-RESERVED = {"CON", "PRN", "AUX", "NUL"} | {
-    f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)
+RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"
 }
-FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+SHARED = "cache"  # the folder beside the runs, which are named after their output
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks, halves of characters, line ends
+FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 
 
 def check_file_stem(stem: str, setting: str) -> None:
@@ -23,7 +25,8 @@ def check_file_stem(stem: str, setting: str) -> None:
     reason = bad_stem_reason(stem)
     if reason:
         raise ConfigError(
-            f"{setting} {stem!r} {reason}.", "Use a plain name such as my_dog, without a folder."
+            f"{setting} {stem!r:.99} {reason}.",
+            "Use a plain name such as my_dog, without a folder.",
         )
 
 
@@ -32,12 +35,14 @@ def bad_stem_reason(stem: str) -> str | None:
         return "is empty"
     if FORBIDDEN.search(stem):
         return f"contains {FORBIDDEN.findall(stem)[0]!r}"
-    if any(unicodedata.category(letter) in ("Cf", "Cs") for letter in stem):
+    if any(unicodedata.category(letter) in INVISIBLE for letter in stem):
         return "contains an invisible character"
     if stem != stem.strip() or stem.startswith(".") or stem.endswith("."):
         return "starts or ends with a space or dot"
-    if stem.split(".")[0].upper() in RESERVED:
+    if stem.split(".")[0].rstrip().upper() in RESERVED:
         return "is a name that Windows reserves"
+    if stem.casefold() == SHARED:
+        return "is the folder that all runs share"
     if len(stem.encode()) > MAX_STEM_BYTES:
         return f"is longer than {MAX_STEM_BYTES} bytes"
     return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config import InstanceConfig
 from .crops import Window, windows_of
+from .errors import visible
 from .images import Photo, read_photo
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class PhotoReport:
     def text(self) -> str:
         width, height = self.photo.size
         lines = [
-            f"{self.photo.path.name}: {width} x {height} pixels",
-            f'  prompt: "{self.prompt}"',
+            f"{self.photo.name}: {width} x {height} pixels",
+            f'  prompt: "{visible(self.prompt)}"',
             f"  cropped away: {cut_text(self)}",
         ]
         return "\n".join(lines + [note_text(note) for note in self.notes])
@@ -156,7 +157,7 @@ def cut_sides(boxes: Sequence[Box]) -> Box:
 
 
 def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
-    name, (width, height) = photo.path.name, photo.size
+    name, (width, height) = photo.name, photo.size
     enlarged = max(window.size[0] / width, window.size[1] / height)
     if enlarged > 1:
         yield Note(
@@ -231,7 +232,7 @@ def differing_bits(one: Look, other: Look) -> int:
 
 
 def look_notes(photos: Sequence[Photo], looks: Sequence[Look], index: int) -> Iterator[Note]:
-    name = photos[index].path.name
+    name = photos[index].name
     if looks[index].sharpness < MIN_SHARPNESS:
         yield Note(
             "blurry",
@@ -243,7 +244,7 @@ def look_notes(photos: Sequence[Photo], looks: Sequence[Look], index: int) -> It
         if differing_bits(looks[earlier], looks[index]) <= DUPLICATE_BITS:
             yield Note(
                 "duplicate",
-                f"{name} shows the same as {photos[earlier].path.name}.",
+                f"{name} shows the same as {photos[earlier].name}.",
                 "Remove one of the two; a photo given twice weighs double.",
             )
             return
@@ -254,8 +255,8 @@ def caption_notes(photo: Photo, count_tokens: Callable[[str], int]) -> Iterator[
     if needed > MAX_TOKENS:
         yield Note(
             "caption_cut",
-            f"The caption of {photo.path.name} has {needed} tokens of at most {MAX_TOKENS}; "
-            f'lost is "{lost_words(photo.caption, count_tokens)}".',
+            f"The caption of {photo.name} has {needed} tokens of at most {MAX_TOKENS}; "
+            f'lost is "{visible(lost_words(photo.caption, count_tokens))}".',
             "Shorten it, with what matters first.",
         )
 
@@ -272,7 +273,7 @@ def transparency_notes(photo: Photo, background: str) -> Iterator[Note]:
     if photo.transparent:
         yield Note(
             "transparent_background",
-            f"{photo.path.name} is transparent; its background becomes {background}.",
+            f"{photo.name} is transparent; its background becomes {background}.",
             "A background that all photos share is learned with the subject; vary it.",
         )
 

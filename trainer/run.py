@@ -10,28 +10,24 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .crash import RESUME, SEE_LOG, crash_event
 from .environment import check_ready, worker_command, worker_env
+from .errors import ConfigError
 from .events import LAST, Event, Failed, from_line, to_line
+from .files import append_lines, check_writable, remove_leftovers, write_atomic
+from .lock import Lock
 
 EXIT_GRACE_SEC = 60  # from the last event to the end of the process, which frees the GPU
-REPLACE_TRIES, REPLACE_PAUSE_SEC = 10, 0.1
 CREATION_FLAGS = 0
 if sys.platform == "win32":
     CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-LOG_LINES, LOG_TAIL_CHARACTERS = 5, 2000
-RESUME = "Resume goes on from the run's last checkpoint."
-SEE_LOG = f"If the log does not say what to mend, report it as a bug. {RESUME}"
-OUT_OF_MEMORY = (
-    "Most likely the computer's memory was full: close other programs, or lower resolution, "
-    f"train_batch_size or rank. {RESUME}"
-)
 
 
 @dataclass(frozen=True)
@@ -69,49 +65,67 @@ class Run:
         """What runs share: latents, embeddings and class images, beside the runs."""
         return self.folder.parent / "cache"
 
+    @property
+    def inputs(self) -> Path:
+        """What a host started the run from."""
+        return self.folder / "inputs.json"
+
+    @cached_property
+    def lock(self) -> Lock:
+        """Held by the one process that trains here."""
+        return Lock(self.folder / "lock")
+
     def create(self, config: str) -> None:
         """Make the folder and write the config's JSON text."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self.config, config)
 
-    def remove(self) -> None:
-        """Delete the folder with all that is in it, if it is there."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+    def check_free(self) -> None:
+        """Refuse a run that another process trains, before anything in it is touched.
 
+        Raises:
+            ConfigError: there is one, or nothing can be written here.
+        """
+        check_writable(self.folder, "run folder")
+        lock = Lock(self.lock.path)
+        if lock.path.exists() and not lock.take():
+            raise self.busy()
+        lock.release()
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all; text as UTF-8."""
-    partial = path.with_name(f".{os.urandom(6).hex()}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    def claim(self, output: Path) -> None:
+        """Take the run for this process, and remove what a killed one left half-written.
 
+        Args:
+            output: the folder of the LoRA.
 
-def replace(source: Path, target: Path) -> None:
-    """Rename over an existing file; on Windows a reader can forbid that for a moment."""
-    for _ in range(REPLACE_TRIES - 1):
-        try:
-            source.replace(target)
-        except PermissionError:
-            time.sleep(REPLACE_PAUSE_SEC)
-        else:
+        Raises:
+            ConfigError: another process trains it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.lock.take():
+            raise self.busy()
+        for partial in self.checkpoints.glob("*.partial"):
+            shutil.rmtree(partial, ignore_errors=True)
+        caches = [self.cache / "latents", *(self.cache / "class_images").glob("*")]
+        remove_leftovers(self.lock, [self.folder, self.samples, *caches, output])
+
+    def busy(self) -> ConfigError:
+        return ConfigError(
+            f"The run {self.folder} is being trained by another process.",
+            "Wait for its end or stop it, or start a new run in another folder.",
+        )
+
+    def discard(self) -> None:
+        """Remove a run that was refused before it began; not one that another process trains."""
+        if not self.folder.exists() or not self.lock.take():
             return
-    source.replace(target)
-
-
-def unique_path(folder: Path, stem: str, suffix: str) -> Path:
-    """The first of stem, stem_2, stem_3, ... that does not exist; `suffix` has its dot."""
-    path, number = folder / f"{stem}{suffix}", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}_{number}{suffix}"
-    return path
+        for file in (self.config, self.inputs, self.events, self.log):
+            file.unlink(missing_ok=True)
+        self.lock.release()
+        self.lock.path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is not ours stays, and so does the folder round it
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
 
 
 class Worker:
@@ -124,13 +138,14 @@ class Worker:
             absolute, or relative to the host's current folder.
 
     Raises:
-        ConfigError: the environment is not installed.
+        ConfigError: the environment is not installed, or another process trains this run.
     """
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         check_ready()
         self.run = Run(Path(job["run"]))
-        self.new = not self.run.folder.exists()
+        self.run.check_free()
+        self.new = not self.run.config.exists()
         self.run.folder.mkdir(parents=True, exist_ok=True)
         self.killed = False
         self.ended = False
@@ -212,8 +227,8 @@ class Worker:
             try:
                 yield from_line(line)
             except (ValueError, TypeError, AttributeError):  # JSON perhaps, but no event
-                with self.run.log.open("a", encoding="utf-8") as log:
-                    log.write(line)
+                with suppress(OSError):  # a full disk is no reason to hear no more
+                    append_lines(self.run.log, line)
 
     def wait_for_end(self) -> None:
         try:
@@ -227,14 +242,14 @@ class Worker:
             failed = Failed("killed", "The worker was ended.", RESUME, str(self.run.log))
         else:
             failed = crash_event(self.process.wait(), self.run.log)
-        with self.run.events.open("a", encoding="utf-8") as events:
-            events.write(to_line(failed) + "\n")
+        with suppress(OSError):  # perhaps the disk is full; whoever listens is told in any case
+            append_lines(self.run.events, to_line(failed) + "\n")
         return failed
 
     def tidy(self, last: Event) -> None:
         """Leave nothing of a new run whose settings were refused."""
         if self.new and isinstance(last, Failed) and last.code == "config":
-            self.run.remove()
+            self.run.discard()
 
 
 def start(command: list[str], log: BinaryIO) -> subprocess.Popen[str]:
@@ -258,23 +273,3 @@ def kill_group(process: subprocess.Popen[str]) -> None:
         return
     with suppress(ProcessLookupError):  # it ended by itself just now
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def crash_event(code: int, log: Path) -> Failed:
-    """Explain an exit code, with the last lines of the log."""
-    name = exit_name(code)
-    message = f"The worker ended without a result ({name}). {log_end(log)}".strip()
-    hint = OUT_OF_MEMORY if name == "SIGKILL" else SEE_LOG
-    return Failed("crashed", message, hint, str(log))
-
-
-def exit_name(code: int) -> str:
-    """The signal that ended a process, or its exit code; Windows' own codes as they are known."""
-    if code < 0 and -code in set(signal.Signals):
-        return signal.Signals(-code).name
-    return f"exit code {code & 0xFFFFFFFF:#x}" if code > 0xFFFF else f"exit code {code}"
-
-
-def log_end(log: Path) -> str:
-    lines = log.read_text("utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:].splitlines()
-    return "\n".join([line for line in lines if line.strip()][-LOG_LINES:])

@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
 from .errors import ConfigError
+from .input_file import check_is_file, unique_keys, unreadable
 
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+FORMAT_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_HEADER_BYTES = (
+    16 << 20
+)  # of JSON, which takes up to 30 times as much memory; SDXL's has 0.4 MiB
+MAX_NAME = 500  # characters; what is searched for in names may take the square of their length
 MAX_DIMENSIONS = 64
+MAX_FLOATS = 100_000  # that are read from one tensor; SD 2.x's norm has 320
 LENGTH_BYTES = 8
 DTYPE_BITS = {
     **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8},
@@ -86,21 +92,6 @@ def read_header(path: PathLike) -> Header:
         ) from error
 
 
-def check_is_file(path: Path) -> None:
-    try:
-        found = "file" if path.is_file() else "folder" if path.is_dir() else "nothing"
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    if found == "folder":
-        raise ConfigError(f"{path} is a folder.", "Give a file in it.")
-    if found == "nothing":
-        raise ConfigError(f"{path} does not exist.", "Check the path and the file name.")
-
-
-def unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path} cannot be read: {error}.", "Check the path and its permissions.")
-
-
 def pickle_error(path: Path) -> ConfigError:
     return ConfigError(
         f"{path} is a pickle file; those are not opened, since they can run any code.", CONVERT
@@ -113,10 +104,12 @@ def read_length(file: BinaryIO, path: Path, size: int) -> int:
     if len(start) < LENGTH_BYTES + 2:
         raise ConfigError(f"{path} holds {size} bytes: that is no model.", DOWNLOAD_AGAIN)
     (length,) = struct.unpack("<Q", start[:LENGTH_BYTES])
-    if length > MAX_HEADER_BYTES or start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
+    if length > FORMAT_HEADER_BYTES or start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
         raise foreign_format(path, start)
     if LENGTH_BYTES + length > size:
         raise truncated(path, size, LENGTH_BYTES + length)
+    if length > MAX_HEADER_BYTES:
+        raise BadHeaderError(f"its header has {length:,} of at most {MAX_HEADER_BYTES:,} bytes")
     file.seek(LENGTH_BYTES)
     return length
 
@@ -160,13 +153,6 @@ def parse_document(text: bytes) -> dict[str, Any]:
     return document
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return document
-
-
 def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
@@ -188,15 +174,25 @@ def checked_header(path: Path, size: int, data_start: int, document: dict[str, A
 
 
 def read_metadata(entry: Any) -> dict[str, str]:
-    if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+    if not isinstance(entry, dict) or not all(map(is_text, (*entry, *entry.values()))):
         raise BadHeaderError("its metadata are not texts")
     return entry
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """Whether it is a text without halves of characters, which JSON can hold and UTF-8 cannot."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def read_tensor_info(name: str, entry: Any) -> TensorInfo:
     """Read one tensor's entry; its byte count must follow from dtype and shape."""
     if not isinstance(entry, dict):
         raise BadHeaderError(f"{name!r:.80} is no tensor entry")
+    if len(name) > MAX_NAME or not is_text(name):
+        raise BadHeaderError(f"{name!r:.80} is no name of a tensor")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise BadHeaderError(f"{name!r:.80} has an unknown dtype")
@@ -216,12 +212,14 @@ def are_counts(values: Any) -> TypeGuard[list[int]]:
 
 
 def read_floats(header: Header, name: str) -> tuple[float, ...] | None:
-    """One tensor's values; None where its dtype is none of F32, F16 and BF16.
+    """One tensor's values; None where it has many, or another dtype than F32, F16 and BF16.
 
     Raises:
         ConfigError: the file changed or went away since its header was read.
     """
     tensor = header.tensors[name]
+    if math.prod(tensor.shape) > MAX_FLOATS:
+        return None
     data = read_bytes(header, tensor)
     if tensor.dtype == "F32":
         return struct.unpack(f"<{len(data) // 4}f", data)

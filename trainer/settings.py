@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -12,6 +13,9 @@ from functools import cache
 from typing import Any, Literal
 
 from .errors import ConfigError
+
+MAX_TEXT = 8192  # characters; a prompt is read to about 400, a path to 4096
+UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # NUL and halves of characters: in no path, no prompt
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,18 @@ def parse_value(spec: Setting, value: Any) -> Any:
         return None
     if spec.type is tuple:
         return (value,) if isinstance(value, str) else tuple(value) if is_list(value) else value
-    if spec.type is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, str) or spec.type is str:
-        return value
     try:
+        if spec.type is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, str) or spec.type is str:
+            return value
         return parse_bool(value) if spec.type is bool else spec.type(value)
-    except ValueError:
-        raise ConfigError(f"{spec.name} is {value!r}.", f"Give {describe(spec)}.") from None
+    except (ValueError, OverflowError):
+        raise bad_value(spec, value) from None
+
+
+def bad_value(spec: Setting, value: Any) -> ConfigError:
+    return ConfigError(f"{spec.name} is {value!r:.80}.", f"Give {describe(spec)}.")
 
 
 def is_list(value: Any) -> bool:
@@ -104,7 +112,23 @@ def check_value(spec: Setting, value: Any) -> None:
     if value is None and spec.optional:
         return
     if not has_type(spec, value) or not within_bounds(spec, value):
-        raise ConfigError(f"{spec.name} is {value!r}.", f"Give {describe(spec)}.")
+        raise bad_value(spec, value)
+    for text in texts_of(spec, value):
+        check_text(spec.name, text)
+
+
+def texts_of(spec: Setting, value: Any) -> tuple[str, ...]:
+    return value if spec.type is tuple else (value,) if spec.type is str else ()
+
+
+def check_text(name: str, text: str) -> None:
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"{name} has {len(text):,} characters.", f"Give at most {MAX_TEXT:,}.")
+    if found := UNFIT.search(text):
+        raise ConfigError(
+            f"{name} contains {found.group()!r}, which is no character.",
+            "Type it again; rename a file whose name has such bytes.",
+        )
 
 
 def has_type(spec: Setting, value: Any) -> bool:
@@ -150,5 +174,5 @@ def describe(spec: Setting) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant, for the hint of an error."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name[:80], known, n=1)
     return f"Did you mean {close[0]!r}?" if close else "Known are: " + ", ".join(known) + "."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from .events import (
@@ -22,6 +23,7 @@ from .events import (
 )
 
 GIB = 1024**3
+STOPPING = "Stopping after this step; press Ctrl-C again to leave at once."
 
 
 def json_report(stream: TextIO) -> Callable[[Event], None]:
@@ -133,12 +135,17 @@ def describe_end(event: Event) -> str:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Let Ctrl-C and termination ask for a stop; a second Ctrl-C ends the process at once."""
+    """Let Ctrl-C, termination and a closed terminal ask for a stop, which saves first.
+
+    A second Ctrl-C ends the process at once. On Windows a closed console is SIGBREAK, and the
+    system ends the process about five seconds later: what is not saved by then is lost.
+    """
 
     def first(_number: int, _frame: object) -> None:
-        print("\nStopping after this step; press Ctrl-C again to leave at once.", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         stop()
+        with suppress(OSError):  # the terminal may have been closed
+            print(f"\n{STOPPING}", file=sys.stderr)
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
         if hasattr(signal, name):  # SIGBREAK on Windows, SIGHUP elsewhere

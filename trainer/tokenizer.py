@@ -104,7 +104,7 @@ def word_bytes(word: str) -> bytes:
         return word.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"The prompt contains half a character in {word!r}.", "Type that word again."
+            f"The prompt contains half a character in {word!r:.80}.", "Type that word again."
         ) from error
 
 

@@ -12,15 +12,26 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..config import Config
+from ..crash import RESUME
+from ..disk import is_full
 from ..errors import ConfigError
 from ..events import Event, Failed, Finished, Stopped, to_line
+from ..files import append_lines
+from ..input_file import parse_json
 from ..run import Run
+from ..terminal import stop_on_signals
 from .control import Control, Report, Stop
+from .halted import Halted, is_out_of_memory
 
+SMALLER = (
+    "Close other programs that use it, or lower the resolution; `python dreambooth.py plan` with "
+    "the same settings says how much each would save."
+)
 EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
 
 
@@ -30,6 +41,7 @@ def main() -> int:
     sys.stdout.reconfigure(encoding="utf-8")  # pyright: ignore
     events, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no event
     control = Control()
+    stop_on_signals(control.stop.set)
     lock = threading.Lock()
 
     def report(event: Event) -> None:
@@ -42,15 +54,27 @@ def main() -> int:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=listen, args=(sys.stdin, control), daemon=True).start()
     run = Run(Path(job["run"]))
-    return guarded(run, lambda heard: run_training(job, run, heard, control), report)
+    return guarded(run, lambda heard: run_job(job, run, heard, control), report)
 
 
 def listen(requests: TextIO, control: Control) -> None:
     """Set the flags that lines of requests ask for; the end of input is a stop."""
     flags = {"stop": control.stop, "save": control.save, "sample": control.sample}
     for line in requests:
-        flags[json.loads(line)["command"]].set()
+        try:
+            flags[parse_json(line)["command"]].set()
+        except (ValueError, LookupError, TypeError):  # else a stop would no longer be heard
+            print(f"No command: {line[:200]!r}", file=sys.stderr)
     control.stop.set()
+
+
+def run_job(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
+    if job["command"] == "train":
+        return run_training(job, run, report, control)
+    from . import drawing
+
+    jobs = {"class_images": drawing.run_class_images, "compare": drawing.run_compare}
+    return jobs[job["command"]](job, run, report, control)
 
 
 def run_training(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
@@ -67,20 +91,29 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
     Args:
         run: where events are kept too; None for jobs without a run folder.
     """
-    existed = run is not None and run.folder.exists()
+    new = run is not None and not run.config.exists()
     recorder = Recorder(run, report)
     try:
         last = execute(recorder)
     except Stop:
-        last = Stopped(0, "", resumable=run is not None)
+        last = Stopped(0, "", resumable=run is not None and run.config.exists())
     except Exception as error:
         last = failure(error, run)
-        if last.code == "config" and run is not None and not existed:
-            run.remove()
-    recorder(last)
+    recorder.finish(last)
+    if run is not None:
+        if new and never_began(last):
+            run.discard()
+        run.lock.release()
     if isinstance(last, Failed):
         return 2 if last.code == "config" else 1
     return EXIT_CODES[type(last)]
+
+
+def never_began(last: Event) -> bool:
+    """Whether a new run was refused, or stopped before its config was kept."""
+    if isinstance(last, Failed):
+        return last.code == "config"
+    return isinstance(last, Stopped) and not last.resumable
 
 
 def failure(error: Exception, run: Run | None) -> Failed:
@@ -88,15 +121,20 @@ def failure(error: Exception, run: Run | None) -> Failed:
     log_path = str(run.log) if run is not None and run.log.exists() else ""
     if isinstance(error, ConfigError):
         return Failed("config", error.message, error.hint, "")
-    traceback.print_exception(error)
+    with suppress(OSError):  # the log may be on the disk that is full
+        traceback.print_exception(error)
+    if isinstance(error, Halted):
+        return Failed(error.code, error.message, error.hint, log_path)
+    if is_out_of_memory(error):
+        return Failed("out_of_memory", f"The memory is full: {error}", SMALLER, log_path)
+    if is_full(error):
+        hint = f"Free space there. {RESUME}"
+        return Failed("disk_full", f"The disk is full: {error}.", hint, log_path)
+    if isinstance(error, OSError):
+        hint = f"See that the disk is there and can be written to. {RESUME}"
+        return Failed("disk", f"A file could not be read or written: {error}.", hint, log_path)
     kind = type(error).__name__
-    if kind == "OutOfMemoryError":
-        hint = (
-            "Set gradient_checkpointing to on and go on with this run, or start a new one with "
-            "train_batch_size 1 or a lower resolution; close other programs that use the GPU."
-        )
-        return Failed("out_of_memory", f"The GPU's memory is full: {error}", hint, log_path)
-    if kind in ("Diverged", "FloatingPointError"):
+    if isinstance(error, FloatingPointError):
         hint = (
             "Start a new run with a lower learning_rate, and with mixed_precision bf16 or no "
             "instead of fp16. The last checkpoint of this one is kept."
@@ -107,7 +145,7 @@ def failure(error: Exception, run: Run | None) -> Failed:
 
 
 class Recorder:
-    """Passes events on, and appends them to the run's events.jsonl once its folder is there."""
+    """Passes events on, and appends them to the run's events.jsonl once the run is claimed."""
 
     def __init__(self, run: Run | None, report: Report) -> None:
         self.run = run
@@ -119,10 +157,14 @@ class Recorder:
         if self.run is None:
             return
         self.waiting.append(to_line(event) + "\n")
-        if self.run.folder.exists():
-            with self.run.events.open("a", encoding="utf-8") as file:
-                file.writelines(self.waiting)
+        if self.run.lock.held and self.run.folder.exists():
+            append_lines(self.run.events, "".join(self.waiting))
             self.waiting.clear()
+
+    def finish(self, last: Event) -> None:
+        """Record the last event; who listens has heard it even where no disk takes it."""
+        with suppress(OSError):
+            self(last)
 
 
 if __name__ == "__main__":

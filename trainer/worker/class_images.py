@@ -13,14 +13,18 @@ from PIL import Image
 
 from ..class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
 from ..config import PriorConfig
-from ..events import Status
+from ..events import Status, Warning
+from ..files import remove_leftovers, write_atomic
 from ..images import find_photos
-from ..run import write_atomic
+from ..lock import locked
 from .control import Control, Report
 from .models import PromptEmbeds
+from .room import OutOfMemory, free_bytes, shortage
 from .sample import Drawer, Sampler, draw, starting_noise
 
 BYTES_PER_PIXEL = 2500  # of one picture with guidance while it is drawn: about 0.6 GiB at 512 px
+MAX_BATCH = 16
+SMALLER = "Set class_batch_size to this number to begin with it."
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,51 @@ def make_class_images(job: ClassImagesJob, report: Report, control: Control) -> 
     Bit for bit where one is drawn at a time, as on a CPU; batches differ by rounding.
     """
     images, count = job.images, job.prior.num_class_images
-    missing = images.missing(count)
-    if missing:
+    if images.missing(count):
         images.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
-        drawer = job.load_drawer()
-        size = job.prior.class_batch_size or choose_batch_size(job.resolution, drawer.device)
-        for start in range(0, len(missing), size):
-            report(Status("class_images", count - len(missing) + start, count))
-            draw_class_images(job, drawer, missing[start : start + size], control)
-        report(Status("class_images", count, count))
+        with locked(images.folder / "lock", Waiting(job, report, control)) as lock:
+            remove_leftovers(lock, [images.folder])
+            draw_missing(job, report, control)
     return images.paths(count)
+
+
+class Waiting:
+    """Tells of the images that another process is making, and hears a stop meanwhile."""
+
+    def __init__(self, job: ClassImagesJob, report: Report, control: Control) -> None:
+        self.job, self.report, self.control = job, report, control
+        self.told = -1
+
+    def __call__(self) -> None:
+        self.control.check()
+        count = self.job.prior.num_class_images
+        done = count - len(self.job.images.missing(count))
+        if done != self.told:
+            self.told = done
+            self.report(Status("class_images", done, count, "Another run makes the class images"))
+
+
+def draw_missing(job: ClassImagesJob, report: Report, control: Control) -> None:
+    images, count = job.images, job.prior.num_class_images
+    missing = images.missing(count)
+    if not missing:  # another process has made them meanwhile
+        return
+    write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
+    drawer = job.load_drawer()
+    free = free_bytes(drawer.device)
+    size = job.prior.class_batch_size or choose_batch_size(job.resolution, drawer.device.type, free)
+    while missing:
+        report(Status("class_images", count - len(missing), count))
+        batch = missing[:size]
+        full = shortage(lambda batch=batch: draw_class_images(job, drawer, batch, control))
+        if full is None:
+            missing = missing[len(batch) :]
+        elif len(batch) == 1:
+            raise OutOfMemory(full, "Lower the resolution, or close other programs.")
+        else:
+            size = len(batch) // 2
+            report(Warning("out_of_memory", f"{full} Class images: {size} at a time.", SMALLER))
+    report(Status("class_images", count, count))
 
 
 def draw_class_images(
@@ -106,15 +144,17 @@ def draw_class_images(
 def save_picture(path: Path, picture: Image.Image) -> None:
     """Write a PNG whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, png_bytes(picture))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def choose_batch_size(resolution: int, device: torch.device) -> int:
+def choose_batch_size(resolution: int, device: str, free: int) -> int:
     """As many pictures at once as half of the free GPU memory holds; 1 elsewhere."""
-    if device.type != "cuda":
+    if device != "cuda":
         return 1
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    per_picture = BYTES_PER_PIXEL * resolution**2
-    return max(1, min(16, free_bytes // 2 // per_picture))
+    return max(1, min(MAX_BATCH, free // 2 // (BYTES_PER_PIXEL * resolution**2)))

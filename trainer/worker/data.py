@@ -6,19 +6,21 @@ Legend: B images, C latent channels, H W height and width in pixels, h w of late
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..config import Config
 from ..crops import Crop
-from ..run import write_atomic
+from ..files import write_atomic
 from .loss import Batch
 from .models import PromptEmbeds
 from .randomness import generator, shuffled
@@ -58,6 +60,9 @@ class Share:
     num_processes: int = 1
 
 
+SINGLE = Share()
+
+
 def training_image(
     crop: Crop, prompt: str, latents: Tensor, *, is_class: bool = False
 ) -> TrainingImage:
@@ -70,24 +75,29 @@ class LatentCache:
 
     Args:
         vae_key: the fingerprint of the VAE's file.
-        load_vae: called when the first picture is not in the cache.
+        encode: turns pixels (H, W, 3) of a photo of some name into latents.
     """
 
-    def __init__(self, folder: Path, vae_key: str, load_vae: Callable[[], AutoencoderKL]) -> None:
+    def __init__(
+        self, folder: Path, vae_key: str, encode: Callable[[np.ndarray, str], Tensor]
+    ) -> None:
         self.folder = folder
         self.vae_key = vae_key
-        self.load_vae = load_vae
+        self.encode = encode
 
-    def latents(self, crop: Crop) -> Tensor:
-        """The scaled latents (C, h, w) of a crop in float32."""
+    def latents(self, crop: Crop, name: str) -> Tensor:
+        """The scaled latents (C, h, w) of a crop of the photo of that name, in float32."""
         pixels = np.asarray(crop.image, dtype=np.uint8)  # (H, W, 3)
         digest = hashlib.sha256(f"{self.vae_key} {pixels.shape}".encode())
         digest.update(pixels.tobytes())
         path = self.folder / f"{digest.hexdigest()}.safetensors"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, save({"latents": encode_image(self.load_vae(), pixels)}))
-        return load_file(path)["latents"]
+        if path.exists():
+            with suppress(OSError, SafetensorError, KeyError):  # damaged: what is cached is remade
+                return load_file(path)["latents"]
+        latents = self.encode(pixels, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, save({"latents": latents}))
+        return latents
 
 
 @torch.no_grad()
@@ -102,14 +112,21 @@ def encode_image(vae: AutoencoderKL, pixels: np.ndarray) -> Tensor:
 
 
 def step_batches(
-    data: TrainingData, config: Config, encode: PromptEncoder, window: int, share: Share
-) -> list[Batch]:
+    data: TrainingData,
+    config: Config,
+    encode: PromptEncoder,
+    window: int,
+    *,
+    share: Share = SINGLE,
+    most_images: int | None = None,
+) -> Iterator[Batch]:
     """The images of one forward window of one process, grouped by shape.
 
     Which images, their noise and their timesteps follow from the seed and `window` alone.
 
     Args:
         window: counts forward windows from 0: step * gradient_accumulation_steps + i.
+        most_images: in one batch; a larger group gives several, each made when it is asked for.
     """
     size = config.training.train_batch_size
     first = (window * share.num_processes + share.rank) * size
@@ -119,7 +136,10 @@ def step_batches(
             image = images[shuffled(len(images), position, config.training.seed, purpose)]
             drawn = draw_noise(image, config, position, purpose)
             groups.setdefault(tuple(image.latents.shape), []).append((image, *drawn))
-    return [make_batch(group, config, encode) for group in groups.values()]
+    for group in groups.values():
+        size = most_images or len(group)
+        for start in range(0, len(group), size):
+            yield make_batch(group[start : start + size], config, encode)
 
 
 def draw_noise(

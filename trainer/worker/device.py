@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 
@@ -50,3 +52,12 @@ def cpu_computes_bf16() -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def any_process(accelerator: Accelerator, here: bool) -> bool:
+    """Whether something is so in this process or, with several, in any other."""
+    if accelerator.num_processes == 1:
+        return here
+    flag = torch.tensor([int(here)], device=accelerator.device)
+    found: Any = accelerator.gather(flag)
+    return bool(found.any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 from ..config import PriorConfig
 from ..errors import ConfigError
 from ..events import Event, Finished, Sample
+from ..files import write_unique
 from ..fingerprint import model_sha256
 from ..model_file import identify
-from ..run import unique_path
-from .class_images import ClassImagesJob, make_class_images, save_picture
+from .class_images import ClassImagesJob, make_class_images, png_bytes
 from .control import Control
 from .lora import file_name
 from .prepare import Parts, encode_table
@@ -87,8 +88,9 @@ def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Con
         seed = pictures.seed + index
         noise = starting_noise(drawer, sampler, seed)
         drawn = draw(drawer, sampler, table[[prompt]], table[[pictures.negative_prompt]], noise)
-        path = unique_path(pictures.output, f"sample_{seed}", ".png")
-        save_picture(path, drawn[0])
+        pictures.output.mkdir(parents=True, exist_ok=True)
+        data = png_bytes(drawn[0])
+        path = write_unique(pictures.output, f"sample_{seed}", ".png", lambda _, data=data: data)
         parts.report(Sample(0, str(path), prompt, seed))
     return Finished(0, "", time.monotonic() - began)
 
@@ -102,7 +104,12 @@ def merge_lora(parts: Parts, lora: Lora) -> None:
     """
     if identify(lora.path).kind != "lora":
         raise ConfigError(f"{lora.path} is no LoRA.", "Give a LoRA .safetensors file.")
+    if not math.isfinite(lora.strength):
+        raise ConfigError(f"strength is {lora.strength}.", "Give a number; 1 is usual.")
     weights = load_file(lora.path)
+    for name, value in weights.items():
+        if not value.float().isfinite().all():
+            raise ConfigError(f"{lora.path}: {name[:200]} is no number.", "Use another LoRA.")
     for prefix, model in named_models(parts):
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
@@ -110,7 +117,7 @@ def merge_lora(parts: Parts, lora: Lora) -> None:
     if weights:
         raise ConfigError(
             f"{lora.path.name} has {len(weights)} weights that {parts.base.path.name} has no place "
-            f"for, as {next(iter(weights))}.",
+            f"for, as {next(iter(weights))[:200]}.",
             f"Use it with the base that it was trained on, not with {parts.base.family.title}.",
         )
 
@@ -127,10 +134,12 @@ def add_delta(module: nn.Linear, name: str, weights: dict[str, Tensor], strength
     if not all(key in weights for key in keys):
         return
     up, down = (weights[key].float() for key in keys)
-    if (len(up), down.shape[1]) != module.weight.shape:
+    alpha = weights.get(f"{name}.alpha", torch.tensor(float(up.shape[-1] if up.ndim else 0)))
+    if up.ndim != 2 or down.ndim != 2 or not len(down) or alpha.numel() != 1:
         return
-    alpha = weights.get(f"{name}.alpha", torch.tensor(len(down))).item()
+    if up.shape[1] != len(down) or (len(up), down.shape[1]) != module.weight.shape:
+        return
     for key in [*keys, f"{name}.alpha"]:
         weights.pop(key, None)
-    delta = strength * alpha / len(down) * (up @ down)
+    delta = strength * alpha.item() / len(down) * (up @ down)
     module.weight.copy_(module.weight.float() + delta.to(module.weight.device))

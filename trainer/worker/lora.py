@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..config import Config, LoraConfig
-from ..run import write_atomic
+from ..files import write_atomic, write_unique
 from .models import BaseModel, Family
 
 UNET_TARGETS = r".*(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)|.*\.ff\.net\.(0\.proj|2)"
@@ -87,13 +87,20 @@ def add_adapter(
     Args:
         text_encoders: those to be trained; none where they stay frozen.
     """
+    adapter = wrap_layers(family, unet, text_encoders, config)
+    initialize(adapter, seed)
+    return adapter
+
+
+def wrap_layers(
+    family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: LoraConfig
+) -> Adapter:
+    """Put LoRA layers into the models; their weights are peft's."""
     layers = inject("lora_unet", unet, UNET_TARGETS, config)
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=False):
         skipped = unused_layer(family, encoder)
         layers |= inject(kind.lora_prefix, encoder, TEXT_TARGETS, config, skipped)
-    adapter = Adapter(layers, config)
-    initialize(adapter, seed)
-    return adapter
+    return Adapter(layers, config)
 
 
 def unused_layer(family: Family, encoder: nn.Module) -> str | None:
@@ -144,18 +151,26 @@ def initialize(adapter: Adapter, seed: int) -> None:
             parameter.copy_(nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=rng))
 
 
-def save_lora(path: Path, adapter: Adapter, config: Config, base: BaseModel, steps: int) -> None:
-    """Write the LoRA file and its card, then read the file back and check it.
+def save_lora(wanted: Path, adapter: Adapter, config: Config, base: BaseModel, steps: int) -> Path:
+    """Write the LoRA file and its card, then read the file back and check it; gives its path.
+
+    Args:
+        wanted: the path, if no file has it yet; else a number is added.
 
     Raises:
         RuntimeError: what was read back is not what was trained.
     """
     dtype = DTYPES[config.lora.save_precision]
     weights = adapter.weights(dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, save(weights, file_metadata(path.stem, config, base, steps)))
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+
+    def content(path: Path) -> bytes:
+        return save(weights, file_metadata(path.stem, config, base, steps))
+
+    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content)
     check_lora(path, weights)
     write_atomic(path.with_suffix(".json"), json.dumps(card(config, base, steps), indent=2))
+    return path
 
 
 def check_lora(path: Path, expected: Mapping[str, Tensor]) -> None:

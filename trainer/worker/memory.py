@@ -1,75 +1,90 @@
-"""What a training needs in memory, and whether to trade time for it."""
+"""What a training needs in memory, and whether a machine has it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from dataclasses import dataclass
 
-import psutil
 import torch
-from torch import nn
 
 from ..config import Config
+from .costs import NumberFormat, Step, num_trainable, sizes, step_cost
+from .room import GIB
 
-GIB = 1024**3
-# Estimates from layer shapes, in half precision and without gradient checkpointing; with it about
-# an eighth remains.
-ACTIVATION_BYTES_PER_PIXEL = {"sd1": 10_000, "sd2": 10_000, "sdxl": 8_000}
-CHECKPOINTED_SHARE = 0.125
-USABLE_SHARE = 0.85
+USABLE_SHARE = 0.85  # of what is free: the rest is lost between the allocator's blocks
+# What kernels hold beside tensors on a CPU, fitted to six measurements of SD 1.5 in bf16: see
+# benchmarks/results. A GPU's are not measured.
+CPU_WORKSPACE_BYTES, CPU_WORKSPACE_NUMBERS_PER_PIXEL = round(0.18 * GIB), 400
+CUDA_CONTEXT_BYTES = GIB // 2  # what a GPU holds before the first tensor; not measured by us
 
 
-def memory_plan(
-    family: str, config: Config, models: Iterable[nn.Module], trainable: Iterable[nn.Parameter]
-) -> dict[str, int]:
-    """Predicted bytes of a training step by kind; activations are an estimate."""
-    models = list(models)
-    frozen = [p for model in models for p in model.parameters() if not p.requires_grad]
-    num_trainable = sum(parameter.numel() for parameter in trainable)
+@dataclass(frozen=True)
+class Machine:
+    """What a plan is made for.
+
+    Args:
+        device: "cuda", "mps" or "cpu".
+        free_bytes: before the base is loaded.
+        program_bytes: what the process holds by itself; counted where the device is the CPU.
+    """
+
+    device: str
+    dtype: torch.dtype
+    free_bytes: int
+    program_bytes: int = 0
+
+    @property
+    def usable_bytes(self) -> int:
+        """What a plan may hold; the program itself is there already."""
+        return round(USABLE_SHARE * self.free_bytes) + self.program_bytes
+
+    @property
+    def numbers(self) -> NumberFormat:
+        return NumberFormat(self.dtype, self.device == "cpu")
+
+
+def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> Step:
+    """The forward and backward pass of these settings."""
     images = config.training.train_batch_size * (2 if config.prior.enabled else 1)
-    pixels = images * config.instance.resolution**2
-    scale = 2 if frozen[0].dtype == torch.float32 else 1
+    side = config.instance.resolution
+    return Step(config.model, config.lora, machine.numbers, images, side, checkpointing)
+
+
+def training_memory(config: Config, machine: Machine, *, checkpointing: bool) -> dict[str, int]:
+    """Predicted bytes of training by kind."""
+    trained = num_trainable(config.model, config.lora)
+    step = training_step(config, machine, checkpointing=checkpointing)
     return {
-        "weights": sum(parameter.nbytes for parameter in frozen),
-        "adapter": 4 * num_trainable,
-        "gradients": 4 * num_trainable,
-        "optimizer": 8 * num_trainable,
-        "activations": scale * ACTIVATION_BYTES_PER_PIXEL[family] * pixels,
+        "weights": weight_bytes(config, machine),
+        "adapter": 4 * trained,
+        "gradients": 4 * trained,
+        "optimizer": 8 * trained,
+        "activations": step_cost(step).peak_bytes,
+        **({"workspace": workspace_bytes(step)} if machine.device == "cpu" else {}),
     }
 
 
-def needs_checkpointing(plan: dict[str, int], config: Config, device: torch.device) -> bool:
+def workspace_bytes(step: Step) -> int:
+    pixels = step.num_images * step.resolution**2
+    numbers = CPU_WORKSPACE_NUMBERS_PER_PIXEL * pixels
+    return CPU_WORKSPACE_BYTES + numbers * step.numbers.dtype.itemsize
+
+
+def weight_bytes(config: Config, machine: Machine) -> int:
+    """What is loaded while training; on a CPU the VAE stays beside the U-Net."""
+    parts = sizes(config.model, machine.dtype)
+    weights = parts.unet + (parts.vae if machine.device == "cpu" else 0)
+    if config.lora.train_text_encoder:
+        weights += parts.text_encoders * machine.dtype.itemsize // torch.float32.itemsize
+    return weights
+
+
+def uses_checkpointing(config: Config, machine: Machine) -> bool:
     """Whether to use gradient checkpointing; "auto" asks if the free memory holds the plan."""
     choice = config.training.gradient_checkpointing
     if choice != "auto":
         return choice == "on"
-    needed = sum(plan.values()) - resident_bytes(plan, device)
-    return needed > USABLE_SHARE * free_bytes(device)
+    return not fits(training_memory(config, machine, checkpointing=False), machine)
 
 
-def with_checkpointing(plan: dict[str, int]) -> dict[str, int]:
-    """The plan where activations are computed again in the backward pass."""
-    return {**plan, "activations": round(plan["activations"] * CHECKPOINTED_SHARE)}
-
-
-def resident_bytes(plan: dict[str, int], device: torch.device) -> int:
-    """The part of a plan that is in the device's memory already: frozen weights."""
-    return plan["weights"] if device.type in ("cuda", "cpu") else 0
-
-
-def free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
-
-
-def peak_gib(device: torch.device) -> float:
-    """The most memory that this process has held: the GPU's, or on a CPU its resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / GIB
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset / GIB
-    import resource  # absent on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+def fits(needed: dict[str, int], machine: Machine) -> bool:
+    return sum(needed.values()) <= machine.usable_bytes

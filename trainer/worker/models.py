@@ -1,26 +1,30 @@
 """The frozen base: which parts a checkpoint has, and how each is loaded, always from disk.
 
+Under `torch.device("meta")` every part is built from the file's header, without its contents.
+
 Legend: B images, L = 77 tokens, D text width, P pooled width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from ..config import ModelConfig, PredictionType
 from ..errors import ConfigError
-from ..model_file import ModelFile, predicts_velocity, require_base, require_vae
+from ..model_file import ModelFile, predicts_velocity, read_header, require_base, require_vae
 from ..tokenizer import END, prompt_ids
 from . import layout
+from .halted import is_out_of_memory
 from .layout import Weights
 
 
@@ -160,17 +164,15 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
 def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
     """The frozen U-Net in `dtype`."""
     if base.is_folder:
-        unet = UNet2DConditionModel.from_pretrained(
-            base.path / "unet", **local(base, "unet", dtype)
-        )
-        return unet.requires_grad_(False)
+        return load_folder_part(UNet2DConditionModel, base, "unet", dtype)
     weights = read_weights(base.path, layout.UNET_PREFIX, dtype)
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    config = layout.unet_config(shapes, base.family.num_heads)
-    levels = layout.unet_levels(shapes)
-    with torch.device("meta"):
+    with complete("U-Net", base.path), torch.device("meta"):
+        config = layout.unet_config(shapes, base.family.num_heads)
+        levels = layout.unet_levels(shapes)
         unet = UNet2DConditionModel(**config)
-    return fill(unet, layout.unet_to_diffusers(weights, levels), "U-Net", base.path)
+        weights = layout.unet_to_diffusers(weights, levels)
+    return fill(unet, weights, "U-Net", base.path)
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:
@@ -178,8 +180,7 @@ def load_vae(base: BaseModel) -> AutoencoderKL:
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:
-        options = local(base, "vae", torch.float32)
-        return AutoencoderKL.from_pretrained(base.path / "vae", **options).requires_grad_(False)
+        return load_folder_part(AutoencoderKL, base, "vae", torch.float32)
     weights = read_weights(base.path, layout.VAE_PREFIX, torch.float32)
     return build_vae(weights, base.family, base.path)
 
@@ -204,9 +205,10 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
             "Use a VAE .safetensors file as kept in models/vae.",
         )
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    with torch.device("meta"):
+    with complete("VAE", path), torch.device("meta"):
         vae = AutoencoderKL(**layout.vae_config(shapes, family.scaling_factor))
-    return fill(vae, layout.vae_to_diffusers(weights), "VAE", path)
+        weights = layout.vae_to_diffusers(weights)
+    return fill(vae, weights, "VAE", path)
 
 
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
@@ -219,8 +221,7 @@ def load_text_encoder_folder(
     base: BaseModel, kind: TextEncoderKind, dtype: torch.dtype
 ) -> TextEncoder:
     model = CLIPTextModelWithProjection if kind.folder == "text_encoder_2" else CLIPTextModel
-    options = local(base, kind.folder, dtype)
-    return model.from_pretrained(base.path / kind.folder, **options).requires_grad_(False)
+    return load_folder_part(model, base, kind.folder, dtype)
 
 
 def load_text_encoder_part(
@@ -232,11 +233,11 @@ def load_text_encoder_part(
     elif "embeddings.token_embedding.weight" in weights:  # files of 2022 lack this level
         weights = {f"text_model.{key}": value for key, value in weights.items()}
     weights = {key: v for key, v in weights.items() if not key.endswith("position_ids")}
-    config = layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
-    if base.family.drop_last_layer:
-        config["num_hidden_layers"] -= 1
     projected = "text_projection.weight" in weights and base.family.penultimate and kind.open_clip
-    with torch.device("meta"):
+    with complete("text encoder", base.path), torch.device("meta"):
+        config = layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
+        if base.family.drop_last_layer:
+            config["num_hidden_layers"] -= 1
         model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(
             CLIPTextConfig(**config)
         )
@@ -245,6 +246,23 @@ def load_text_encoder_part(
         weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
     weights = {key: value for key, value in weights.items() if key in expected}
     return fill(model, weights, "text encoder", base.path)
+
+
+def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) -> Any:
+    """One part of a diffusers folder, frozen."""
+    path = base.path / part
+    if not torch.empty(0).is_meta:
+        with complete(part, path):
+            model, info = kind.from_pretrained(
+                path, output_loading_info=True, **local(base, part, dtype)
+            )
+            if info["missing_keys"] or info["mismatched_keys"]:  # else they are made at random
+                raise KeyError(sorted(info["missing_keys"])[:1] or info["mismatched_keys"][:1])
+        return model.requires_grad_(False)
+    if hasattr(kind, "load_config"):  # diffusers
+        return kind.from_config(kind.load_config(path)).to(dtype).requires_grad_(False)
+    config = CLIPTextConfig.from_pretrained(path)
+    return kind(config).to(dtype).requires_grad_(False)
 
 
 def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -265,12 +283,36 @@ def read_weights(path: Path, prefix: str, dtype: torch.dtype) -> Weights:
 
 
 def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    if torch.empty(0).is_meta:
+        for key, info in read_header(path).tensors.items():
+            if key.startswith(prefix) and info.dtype.startswith(("F", "BF")):
+                yield key.removeprefix(prefix), torch.empty(info.shape)
+        return
     with safe_open(str(path), framework="pt") as file:
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
             if key.startswith(prefix):
                 value = file.get_tensor(key)
                 if value.is_floating_point():
                     yield key.removeprefix(prefix), value
+
+
+@contextmanager
+def complete(part: str, path: Path) -> Iterator[None]:
+    """Blame the file where a part cannot be built from the names and shapes that it has.
+
+    Raises:
+        ConfigError: in place of the error of a lookup, of arithmetic or of the part's class.
+    """
+    try:
+        yield
+    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, OSError,
+            RuntimeError, StopIteration, SafetensorError) as error:  # fmt: skip
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"{path.name}: the {part} is incomplete or damaged ({error!r:.200}).",
+            "The file is damaged or of a kind that cannot be trained; use another one.",
+        ) from error
 
 
 def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> Any:

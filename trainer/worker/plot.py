@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import matplotlib
 
 from ..events import Progress, read_events
-from ..run import Run, write_atomic
+from ..files import write_atomic
+from ..run import Run
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 - after the backend is chosen

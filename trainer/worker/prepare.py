@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import Config, InstanceConfig, ModelConfig
 from ..crops import Crop, crops_of
+from ..disk import check_space
 from ..errors import ConfigError
 from ..events import Status, Warning
+from ..files import check_writable
 from ..fingerprint import file_sha256, model_sha256, settings_key
 from ..images import Photo, load_photo, load_photos
 from ..photo_report import inspect_photos
@@ -24,10 +26,13 @@ from ..tokenizer import token_count
 from . import class_images, models
 from .checkpoint import Inputs
 from .control import Control, Report
-from .data import LatentCache, TrainingData, TrainingImage, training_image
+from .data import LatentCache, TrainingData, TrainingImage, encode_image, training_image
 from .device import DTYPES, make_accelerator
 from .models import BaseModel, PromptEmbeds
+from .room import OutOfMemory, shortage
 from .sample import Drawer
+
+LATER = "It is loaded again afterwards; the result is the same."
 
 
 @dataclass
@@ -74,6 +79,28 @@ class Parts:
         self.vae.to("cpu")
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def encode(self, pixels: np.ndarray, name: str) -> Tensor:
+        """The latents (C, h, w) of a photo's pixels (H, W, 3); the U-Net makes room if need be.
+
+        Raises:
+            ConfigError: the VAE makes values that are no numbers of it.
+        """
+        found: list[Tensor] = []
+        missing = shortage(lambda: found.append(encode_image(self.vae, pixels)))
+        if missing is not None:
+            if "U-Net" not in self.loaded:
+                raise OutOfMemory(missing, "Lower the resolution, or close other programs.")
+            self.report(Warning("out_of_memory", f"{missing} The U-Net makes room.", LATER))
+            self.release("U-Net")
+            found.append(encode_image(self.vae, pixels))
+        if not torch.isfinite(found[0]).all():
+            raise ConfigError(
+                f"The VAE of {self.base.vae_path or self.base.path} turns {name} into values that "
+                "are no numbers.",
+                "Give another VAE file as the vae setting, for SDXL as the one mended for fp16.",
+            )
+        return found[0]
 
     def drawer(self) -> Drawer:
         return Drawer(self.unet, self.vae, self.noise_scheduler, self.device, self.dtype)
@@ -123,31 +150,19 @@ def check_sources(config: Config) -> Sources:
     return Sources(config, base, photos, warnings)
 
 
-def check_writable(folder: Path, setting: str) -> None:
-    """Refuse a folder in which nothing can be written; it need not exist yet.
-
-    Raises:
-        ConfigError: names the setting and the reason.
-    """
-    parents = (folder, *folder.absolute().parents)
-    existing = next((parent for parent in parents if parent.exists()), None)
-    if existing is None:
-        raise ConfigError(f"{setting}: there is no {folder.anchor}.", "Choose another folder.")
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            return
-    except OSError as error:
-        raise ConfigError(
-            f"{setting}: the folder {existing} cannot be written to: {error.strerror}.",
-            "Choose another folder, or change its permissions.",
-        ) from error
-
-
 def prepare(
     sources: Sources, parts: Parts, prompts: PromptTable, cache: Path, control: Control
 ) -> tuple[TrainingData, Inputs]:
-    """Make class images and latents; afterwards only the U-Net and VAE may still be loaded."""
+    """Make latents and class images; afterwards only the U-Net and VAE may still be loaded.
+
+    The photos come first: once they are encoded, it does no harm if they are moved or changed.
+    """
     config, base_key = sources.config, model_sha256(sources.base.path)
+    check_space([(cache, cache_bytes(sources))])
+    vae_key = base_key if sources.base.vae_path is None else file_sha256(sources.base.vae_path)
+    latents = LatentCache(cache / "latents", vae_key, parts.encode)
+    images = photo_fingerprints(sources.photos)
+    instance = encode_photos(sources, latents, parts.report, control)
     classes: list[Path] = []
     if config.prior.enabled and config.prior.class_images is not None:
         classes = class_images.given_class_images(config.prior, base_key)
@@ -164,31 +179,48 @@ def prepare(
             ),
         )
         classes = class_images.make_class_images(wanted, parts.report, control)
-    vae_key = base_key if sources.base.vae_path is None else file_sha256(sources.base.vae_path)
-    latents = LatentCache(cache / "latents", vae_key, lambda: parts.vae)
-    data = encode_images(sources, classes, latents, parts.report, control)
-    return data, Inputs(base_key, vae_key, image_fingerprints(sources.photos, classes))
+    images["class images"] = settings_key({path.name: file_sha256(path) for path in classes})
+    encoded = encode_class_images(config, classes, latents, parts.report, control)
+    places = {photo.path.name: place for place, photo in enumerate(sources.photos, start=1)}
+    return TrainingData(instance, encoded), Inputs(base_key, vae_key, images, places)
 
 
-def encode_images(
-    sources: Sources, classes: Sequence[Path], cache: LatentCache, report: Report, control: Control
-) -> TrainingData:
-    config = sources.config
-    class_config = class_crop_config(config)
-    total = len(sources.photos) + len(classes)
-    instance: list[TrainingImage] = []
+def cache_bytes(sources: Sources) -> int:
+    """At most so much will be written: class images as bare pixels, and all latents."""
+    instance, prior = sources.config.instance, sources.config.prior
+    num_crops = len(sources.photos) * instance.num_crops * (2 if instance.flip else 1)
+    num_classes = prior.num_class_images if prior.enabled else 0
+    own = num_classes if prior.class_images is None else 0
+    pixels = instance.resolution**2
+    return own * 3 * pixels + (num_crops + num_classes) * 4 * 4 * pixels // 64
+
+
+def encode_photos(
+    sources: Sources, cache: LatentCache, report: Report, control: Control
+) -> list[TrainingImage]:
+    config, total = sources.config.instance, len(sources.photos)
     encoded: list[TrainingImage] = []
     for index, photo in enumerate(sources.photos):
         begin_part(report, control, index, total)
-        crops = crops_of(photo, config.instance, index)
-        instance += encode_crops(crops, photo.caption, cache, is_class=False)
+        crops = crops_of(photo, config, index)
+        encoded += encode_crops(crops, photo, cache, is_class=False)
+    report(Status("caching", total, total))
+    return encoded
+
+
+def encode_class_images(
+    config: Config, classes: Sequence[Path], cache: LatentCache, report: Report, control: Control
+) -> list[TrainingImage]:
+    class_config, total = class_crop_config(config), len(classes)
+    encoded: list[TrainingImage] = []
     for index, path in enumerate(classes):
-        begin_part(report, control, len(sources.photos) + index, total)
+        begin_part(report, control, index, total)
         photo = load_photo(path, class_config)
         crops = crops_of(photo, class_config, index)
-        encoded += encode_crops(crops, photo.caption, cache, is_class=True)
-    report(Status("caching", total, total))
-    return TrainingData(instance, encoded)
+        encoded += encode_crops(crops, photo, cache, is_class=True)
+    if classes:
+        report(Status("caching", total, total))
+    return encoded
 
 
 def begin_part(report: Report, control: Control, done: int, total: int) -> None:
@@ -197,9 +229,12 @@ def begin_part(report: Report, control: Control, done: int, total: int) -> None:
 
 
 def encode_crops(
-    crops: Iterable[Crop], prompt: str, cache: LatentCache, *, is_class: bool
+    crops: Iterable[Crop], photo: Photo, cache: LatentCache, *, is_class: bool
 ) -> list[TrainingImage]:
-    return [training_image(crop, prompt, cache.latents(crop), is_class=is_class) for crop in crops]
+    return [
+        training_image(crop, photo.caption, cache.latents(crop, photo.path.name), is_class=is_class)
+        for crop in crops
+    ]
 
 
 def class_crop_config(config: Config) -> InstanceConfig:
@@ -214,15 +249,13 @@ def class_crop_config(config: Config) -> InstanceConfig:
     )
 
 
-def image_fingerprints(photos: Sequence[Photo], classes: Sequence[Path]) -> dict[str, str]:
-    """Each photo with its caption, and the class images as one, by their contents."""
-    found = {
-        f"{index} {photo.path.name}": settings_key(
-            {"file": file_sha256(photo.path), "caption": photo.caption}
-        )
-        for index, photo in enumerate(photos, start=1)
-    }
-    found["class images"] = settings_key({path.name: file_sha256(path) for path in classes})
+def photo_fingerprints(photos: Sequence[Photo]) -> dict[str, str]:
+    """Each photo with its caption by their contents; photos of one name as one."""
+    found: dict[str, str] = {}
+    for photo in photos:
+        name, content = photo.path.name, file_sha256(photo.path)
+        before = found.get(name, "")
+        found[name] = settings_key({"file": content, "caption": photo.caption, "more": before})
     return found
 
 

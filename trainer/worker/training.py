@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ..config import Config
+from ..disk import check_space, require_space
 from ..events import (
     Checkpoint,
     Sample,
@@ -20,26 +20,23 @@ from ..events import (
     Status,
     Warning,
 )
-from ..run import Run, unique_path
+from ..run import Run
 from . import checkpoint, models
 from .class_images import save_picture
 from .control import Control, Report, Stop
-from .data import Share, TrainingData, step_batches
+from .data import TrainingData
+from .device import any_process
+from .halted import Halted, is_out_of_memory
 from .lora import add_adapter, save_lora
-from .loss import diffusion_loss
-from .memory import memory_plan, needs_checkpointing, with_checkpointing
 from .models import PromptEmbeds
-from .optim import make_optimizer, set_learning_rate
 from .plot import plot_losses
 from .prepare import (
     Parts,
     PromptTable,
 )
 from .sample import Sampler, draw, starting_noise
-
-
-class Diverged(Exception):
-    """The loss is no number any more."""
+from .stepdown import StepMemory
+from .update import Losses, Updater
 
 
 @dataclass(frozen=True)
@@ -51,16 +48,6 @@ class Job:
     resume: bool
     report: Report
     control: Control
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What one update came to; `prior` is None without class images."""
-
-    loss: float
-    instance: float
-    prior: float | None
-    learning_rate: float
 
 
 def sample_prompts(config: Config) -> list[str]:
@@ -82,7 +69,7 @@ class Training:
         self.job, self.config, self.data = job, job.config, data
         self.accelerator, self.device = accelerator, accelerator.device
         self.parts, self.prompts, self.family = parts, prompts, parts.base.family
-        self.described = checkpoint.description(self.config, inputs)
+        self.described = checkpoint.description(self.config, inputs, accelerator.num_processes)
         parts.put_vae_away()
         text_encoders: list[Any] = []
         if self.config.lora.train_text_encoder:
@@ -91,35 +78,33 @@ class Training:
             self.family, parts.unet, text_encoders, self.config.lora, self.config.training.seed
         )
         self.adapter.to(self.device)
-        self.plan = self.plan_memory(text_encoders)
-        self.unet = accelerator.prepare(parts.unet)
-        self.text_encoders = [accelerator.prepare(encoder) for encoder in text_encoders]
-        self.optimizer = make_optimizer(self.adapter, self.config)
-        self.stepper: Any = accelerator.prepare(self.optimizer)
+        memory = StepMemory(self.config, parts.unet, accelerator, parts.dtype, job.report)
+        self.plan = memory.plan
+        # Several processes average their gradients in the updater, so that one that lacks memory
+        # can tell the others; "evaluation" leaves out accelerate's own way, and nothing else.
+        self.unet = accelerator.prepare_model(parts.unet, evaluation_mode=True)
+        self.text_encoders = [
+            accelerator.prepare_model(encoder, evaluation_mode=True) for encoder in text_encoders
+        ]
+        self.updater = Updater(
+            self.config, accelerator, unet=self.unet, noise_scheduler=parts.noise_scheduler,
+            adapter=self.adapter, data=data, encode=self.encode, memory=memory,
+        )  # fmt: skip
+        self.optimizer, self.stepper = self.updater.optimizer, self.updater.stepper
         self.saved_step: int | None = None
         self.start_step = self.take_up() if job.resume else 0
 
-    def plan_memory(self, text_encoders: Sequence[Any]) -> dict[str, int]:
-        """Predict the memory, and turn gradient checkpointing on where it is short."""
-        plan = memory_plan(
-            self.family.name,
-            self.config,
-            [self.parts.unet, *text_encoders],
-            self.adapter.parameters(),
-        )
-        if not needs_checkpointing(plan, self.config, self.device):
-            return plan
-        self.job.report(Status("loading", message="Gradient checkpointing is on"))
-        self.parts.unet.enable_gradient_checkpointing()
-        self.parts.unet.train()  # checkpointing looks at this; nothing else does
-        return with_checkpointing(plan)
-
     def take_up(self) -> int:
-        """Load the newest checkpoint of the run, if there is one; gives its step."""
-        found = checkpoint.checkpoints(self.job.run.checkpoints)
-        if not found:
+        """Load the newest whole checkpoint of the run, if there is one; gives its step."""
+        found, damaged = checkpoint.newest_whole(self.job.run.checkpoints)
+        if found is None:
             return 0
-        state = checkpoint.resume(found[-1], self.adapter, self.optimizer, self.described)
+        state = checkpoint.resume(found, self.adapter, self.optimizer, self.described)
+        self.saved_step = state["step"]
+        if self.accelerator.is_main_process:
+            for path in damaged:
+                checkpoint.put_aside(path)
+                self.job.report(damage_warning(path, state["step"]))
         if self.accelerator.scaler is not None and "scaler" in state:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         return state["step"]
@@ -149,64 +134,21 @@ class Training:
 
     def stop_is_wanted(self) -> bool:
         """Whether this process or, with several, any other was asked to stop."""
-        wanted = self.job.control.stop.is_set()
-        if self.accelerator.num_processes == 1:
-            return wanted
-        flag = torch.tensor([int(wanted)], device=self.device)
-        return bool(self.accelerator.gather(flag).any())
+        return any_process(self.accelerator, self.job.control.stop.is_set())
 
     def update(self, step: int) -> Losses:
-        """Do the optimizer update that makes `step`.
+        """Do the optimizer update that makes `step`; where it cannot be done, keep the last one.
 
         Raises:
-            Diverged: the loss is infinite or no number.
+            Halted: memory is full or the loss is no number.
         """
-        training = self.config.training
-        learning_rate = set_learning_rate(self.optimizer, training, step)
-        num_windows = training.gradient_accumulation_steps
-        seen: list[tuple[Tensor, Tensor]] = []
-        for i in range(num_windows):
-            with self.accelerator.accumulate(self.unet, *self.text_encoders):
-                loss = self.window_loss((step - 1) * num_windows + i, seen)
-                self.accelerator.backward(loss)
-                if self.accelerator.sync_gradients:
-                    self.clip_gradients(step)
-                self.stepper.step()
-                self.stepper.zero_grad()
-        return self.mean_losses(step, learning_rate, seen)
-
-    def clip_gradients(self, step: int) -> None:
-        """Clip to max_grad_norm; without a scaler, which skips such updates, refuse infinity."""
-        norm = self.accelerator.clip_grad_norm_(
-            self.adapter.parameters(), self.config.training.max_grad_norm
-        )
-        if self.accelerator.scaler is None and not math.isfinite(norm):
-            raise Diverged(f"The gradients at step {step} are no numbers.")
-
-    def window_loss(self, window: int, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """The loss of one forward window; each image's error is added to `seen`."""
-        share = Share(self.accelerator.process_index, self.accelerator.num_processes)
-        total = torch.zeros((), device=self.device)
-        for batch in step_batches(self.data, self.config, self.encode, window, share):
-            placed = batch.to(self.device)
-            loss, errors = diffusion_loss(
-                self.unet, self.parts.noise_scheduler, placed, self.config.training.snr_gamma
-            )
-            total = total + loss
-            seen.append((errors, placed.is_class))
-        return total
-
-    def mean_losses(
-        self, step: int, learning_rate: float, seen: Sequence[tuple[Tensor, Tensor]]
-    ) -> Losses:
-        errors = self.accelerator.gather(torch.cat([errors for errors, _ in seen])).cpu()
-        is_class = self.accelerator.gather(torch.cat([flags for _, flags in seen])).cpu()
-        instance = errors[~is_class].mean().item()
-        prior = errors[is_class].mean().item() if is_class.any() else None
-        loss = instance + self.config.prior.prior_loss_weight * (prior or 0.0)
-        if not math.isfinite(loss):
-            raise Diverged(f"The loss at step {step} is {loss}.")
-        return Losses(loss, instance, prior, learning_rate)
+        try:
+            return self.updater.update(step)
+        except Halted as error:
+            if step > 1 and self.updater.left_good_state(error):
+                with suppress(OSError):  # a full disk hides no first failure
+                    self.save_state(step - 1)
+            raise
 
     def sample(self, step: int) -> Image.Image | None:
         """Draw the sample prompts with their own seeds; gives the first picture.
@@ -220,7 +162,9 @@ class Training:
             return self.draw_samples(step)[0]
         except Stop:
             return None
-        except (torch.OutOfMemoryError, FloatingPointError) as error:
+        except Exception as error:
+            if not (isinstance(error, FloatingPointError) or is_out_of_memory(error)):
+                raise
             hint = "Training goes on. Lower the resolution, or use mixed_precision bf16 or no."
             self.job.report(Warning("sample_failed", f"No sample could be drawn: {error}", hint))
             return None
@@ -253,24 +197,55 @@ class Training:
 
     def save_state(self, step: int) -> None:
         """Keep all that is needed to go on from here."""
-        if not self.accelerator.is_main_process or self.saved_step == step:
+        if not self.accelerator.is_main_process:
             return
-        self.job.report(Status("saving"))
+        if self.saved_step != step:
+            self.job.report(Status("saving"))
+            path = self.keep_state(step)
+            self.job.report(Checkpoint(step, str(path)))
+        plot_losses(self.job.run)
+
+    def keep_state(self, step: int) -> Path:
+        """Write the checkpoint, and only then remove those that it replaces."""
         folder, scaler = self.job.run.checkpoints, self.accelerator.scaler
+        require_space(folder, checkpoint.state_bytes(self.adapter))
         values = {**self.described, **({} if scaler is None else {"scaler": scaler.state_dict()})}
         path = checkpoint.save_checkpoint(folder, step, self.adapter, self.optimizer, values)
         self.saved_step = step
         checkpoint.prune(folder, self.config.result.checkpoints_total_limit)
-        plot_losses(self.job.run)
-        self.job.report(Checkpoint(step, str(path)))
+        return path
+
+    def rescue_state(self, step: int) -> None:
+        """Keep the state if it still fits on the disk that has just been found full."""
+        if self.accelerator.is_main_process and self.saved_step != step:
+            with suppress(OSError):
+                self.keep_state(step)
 
     def save_lora(self, step: int) -> Path:
         """Write the LoRA under a name that no file has yet: hosts keep files by their name."""
         wanted = Path(self.config.result.output)
-        path = unique_path(wanted.parent, wanted.stem, ".safetensors")
-        if self.accelerator.is_main_process:
-            save_lora(path, self.adapter, self.config, self.parts.base, step)
-        return path
+        if not self.accelerator.is_main_process:
+            return wanted
+        return save_lora(wanted, self.adapter, self.config, self.parts.base, step)
+
+    def check_space(self) -> None:
+        """Refuse to begin where checkpoints and LoRA will find no room.
+
+        Raises:
+            ConfigError: a disk has less room than they need.
+        """
+        result, run = self.config.result, self.job.run
+        there = len(checkpoint.checkpoints(run.checkpoints))
+        to_come = max(1, result.checkpoints_total_limit + 1 - there)
+        num_bytes = checkpoint.state_bytes(self.adapter)
+        lora = num_bytes // 3  # at most: it may be saved in half precision
+        check_space([(run.folder, to_come * num_bytes), (Path(result.output).parent, lora)])
+
+
+def damage_warning(path: Path, step: int) -> Warning:
+    message = f"The checkpoint {path.name} is damaged; training goes on from step {step}."
+    hint = f"The damaged one is kept as {path.name}.damaged; look after the disk."
+    return Warning("damaged_checkpoint", message, hint)
 
 
 def device_name(device: torch.device) -> str:

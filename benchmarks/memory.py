@@ -1,0 +1,144 @@
+"""Predicted and measured peak memory of training steps of real-size models on a CPU.
+
+    python -m benchmarks.memory sd1 sd15-random.safetensors --json memory.json \
+        --cases 256,1,off,16 512,2,on,64
+
+A case is resolution, train_batch_size, gradient checkpointing and rank. Every case, in a process of
+its own, does two whole updates by the trainer's own code, on random latents. Measured is the
+process's resident set: what weights and adapter added to it, and by how much it grew in the updates
+at most (Linux: VmHWM, which /proc/self/clear_refs puts back). Predicted is what `plan` says of the
+same settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.config import Config
+from trainer.worker import models
+from trainer.worker.costs import fake_prompts, sizes
+from trainer.worker.data import TrainingData, TrainingImage
+from trainer.worker.device import make_accelerator
+from trainer.worker.lora import add_adapter
+from trainer.worker.memory import Machine, training_memory
+from trainer.worker.stepdown import StepMemory
+from trainer.worker.update import Updater
+
+from .train_speed import hardware
+
+GIB = 1024**3
+
+
+def make_config(options: argparse.Namespace, case: str) -> Config:
+    resolution, batch, checkpointing, rank = case.split(",")
+    return Config.from_values(
+        {
+            "base": str(options.checkpoint), "instance_images": ("photos",),
+            "instance_prompt": "a photo of sks dog", "output": "dog.safetensors",
+            "resolution": resolution, "train_batch_size": batch, "rank": rank,
+            "gradient_checkpointing": checkpointing, "mixed_precision": options.mixed_precision,
+        }
+    )  # fmt: skip
+
+
+def make_updater(config: Config) -> Updater:
+    """The model in training, on random latents and prompts."""
+    accelerator = make_accelerator(config.training.mixed_precision)
+    dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
+    base = models.open_base(config.model)
+    unet: Any = models.load_unet(base, dtype)
+    adapter = add_adapter(base.family, unet, [], config.lora, config.training.seed)
+    memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
+    side = config.instance.resolution
+    latents = torch.randn(4, side // 8, side // 8)
+    image = TrainingImage(latents, "", (side, side, 0, 0, side, side), is_class=False)
+    return Updater(
+        config,
+        accelerator,
+        unet=accelerator.prepare_model(unet, evaluation_mode=True),
+        noise_scheduler=models.load_noise_scheduler(base),
+        adapter=adapter,
+        data=TrainingData([image], []),
+        encode=lambda prompts: fake_prompts(base, unet, len(prompts)),
+        memory=memory,
+    )
+
+
+def in_fork(config: Config) -> dict[str, Any]:
+    """Measure in a copy of this process: what a case has held is not there for the next."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, json.dumps(measure(config)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.wait()
+    return json.loads(text)
+
+
+def measure(config: Config) -> dict[str, Any]:
+    gc.collect()
+    empty = resident_bytes("VmRSS")
+    updater = make_updater(config)
+    gc.collect()
+    loaded = resident_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    for step in (1, 2):
+        updater.update(step)
+    grown = resident_bytes("VmHWM") - loaded
+    machine: Machine = updater.memory.machine
+    on = bool(updater.memory.unet.is_gradient_checkpointing)
+    plan = training_memory(config, machine, checkpointing=on)
+    plan["weights"] -= sizes(config.model, machine.dtype).vae  # not loaded here
+    predicted = plan["weights"] + plan["adapter"], sum(plan.values())
+    return {
+        "loaded_gib": in_gib(measured=loaded - empty, predicted=predicted[0]),
+        "step_gib": in_gib(measured=grown, predicted=predicted[1] - predicted[0]),
+        "total_gib": in_gib(measured=loaded - empty + grown, predicted=predicted[1]),
+        "plan_gib": {kind: round(size / GIB, 3) for kind, size in plan.items()},
+    }
+
+
+def in_gib(*, measured: int, predicted: int) -> dict[str, float]:
+    error = round(100 * (predicted / measured - 1), 1)
+    return {
+        "measured": round(measured / GIB, 3),
+        "predicted": round(predicted / GIB, 3),
+        "error_percent": error,
+    }
+
+
+def resident_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("family", choices=["sd1", "sd2", "sdxl"])
+    parser.add_argument("checkpoint", type=Path, help="as benchmarks.random_checkpoint makes it")
+    parser.add_argument("--cases", nargs="+", required=True, metavar="PX,BATCH,ON|OFF,RANK")
+    parser.add_argument("--mixed-precision", default="bf16", choices=["bf16", "no"])
+    parser.add_argument("--json", type=Path, help="add the results to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # threads would not live on in a fork; memory does not ask for them
+    for case in options.cases:
+        result = {"family": options.family, "mixed_precision": options.mixed_precision}
+        result |= {"case": case, **in_fork(make_config(options, case))}
+        print(json.dumps(result), flush=True)
+        if options.json is not None:
+            results = json.loads(options.json.read_text()) if options.json.exists() else []
+            results.append(result | hardware())
+            options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Locks between processes: a file that its holder keeps locked, until it ends however it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+POLL_SEC = 0.2
+
+
+class Lock:
+    """A file that one process at a time holds locked.
+
+    The holder signs it; by that the next one knows what a killed process has left behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: BinaryIO | None = None
+        self.former = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self.file is not None
+
+    def take(self) -> bool:
+        """Lock the file, made if it is not there; False while another process has it."""
+        if self.file is None:
+            file = self.path.open("a+b")
+            if not try_lock(file.fileno()):
+                file.close()
+                return False
+            file.seek(0)
+            self.former, self.file = file.read().decode("ascii", "replace"), file
+        return True
+
+    def sign(self, text: str) -> None:
+        """Leave the holder's mark in the file."""
+        assert self.file is not None
+        self.file.truncate(0)
+        self.file.write(text.encode())
+        self.file.flush()
+
+    def release(self) -> None:
+        """Let others have it; the file stays."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[Lock]:
+    """Hold a file's lock; `waiting` is called again and again while another process has it."""
+    lock = Lock(path)
+    while not lock.take():
+        waiting()
+        time.sleep(POLL_SEC)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def try_lock(descriptor: int) -> bool:
+        """Take the lock of an open file; False while another process has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # some network folders know no locks: nothing can be said, so go on
+            return True
+        return True

@@ -1,0 +1,41 @@
+"""Why a training cannot go on, beside what the user can mend before it starts; imports no torch."""
+
+from __future__ import annotations
+
+import errno
+
+FULL = (
+    *("not enough memory", "out of memory", "DefaultCPUAllocator", "ALLOC_FAILED", "bad_alloc"),
+    *("could not create a primitive", "could not create a memory"),  # a CPU's oneDNN
+)
+
+
+class Halted(Exception):
+    """The training had to stop; the state of the last finished step is kept.
+
+    Args:
+        message: what was found.
+        hint: what would do.
+    """
+
+    code = "internal"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message} {hint}")
+        self.message = message
+        self.hint = hint
+
+
+class Diverged(Halted):
+    """The loss or the gradients are no numbers any more."""
+
+    code = "not_a_number"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: torch says so by several kinds and texts."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
+        return any(text in str(error) for text in FULL)
+    return isinstance(error, MemoryError)
