@@ -32,7 +32,11 @@ from tests.test_comfy import (
 )
 
 REASON = comfy_host.skip_reason()
-pytestmark = [pytest.mark.comfy, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
+pytestmark = [
+    pytest.mark.comfy,
+    pytest.mark.slow,
+    pytest.mark.skipif(REASON is not None, reason=REASON or ""),
+]
 LONG = 200  # sampling steps, steps of training, ...: more than a test waits for
 
 

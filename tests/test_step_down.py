@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ from safetensors.torch import load_file
 
 from tests.conftest import CLASS_PROMPT
 from trainer.config import Config
-from trainer.environment import worker_env
 from trainer.events import Event, Warning
 from trainer.run import Run
 from trainer.worker.checkpoint import checkpoints
@@ -288,52 +284,3 @@ def test_the_allocators_own_refusal_is_got_over(make_config, tmp_path):
     assert largest_difference(found, expected) == 0.0
     (warning,) = [e for e in events if isinstance(e, Warning) and e.code == "out_of_memory"]
     assert "llocat" in warning.message and "gradient_checkpointing to on" in warning.hint
-
-
-LIMITED = """
-import json, resource, sys
-import torch
-from pathlib import Path
-from trainer.config import Config
-from trainer.events import Warning
-from trainer.run import Run
-from trainer.worker.control import Control
-from trainer.worker.train import set_up
-from trainer.worker.training import Job
-
-torch.set_num_threads(1)
-config = Config.from_json(sys.stdin.read())
-events = []
-training = set_up(Job(config, Run(Path(sys.argv[1])), False, events.append, Control()))
-size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-_, hard = resource.getrlimit(resource.RLIMIT_AS)
-if int(sys.argv[2]):
-    limit = size + int(sys.argv[2]) * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-training.update(1)
-resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-training.save_state(1)
-print(json.dumps([event.message for event in events if isinstance(event, Warning)
-                  and event.code == "out_of_memory"]))
-"""
-
-
-@pytest.mark.slow  # libraries beside torch may crash where nothing at all is left to them
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process's memory is Linux's")
-def test_a_real_shortage_of_memory_is_got_over(make_config, tmp_path):
-    """The allocator itself refuses: 450 MiB are left for a step that takes 800."""
-    messages, states = [], []
-    for name, room, choice in (("free", 0, "on"), ("short", 450, "off")):
-        config = make_config(resolution=512, train_batch_size=4, gradient_checkpointing=choice)
-        folder = tmp_path / name
-        done = subprocess.run(
-            [sys.executable, "-c", LIMITED, str(folder), str(room)], input=config.to_json(),
-            capture_output=True, encoding="utf-8", env=worker_env(), timeout=300,
-            cwd=Path(__file__).parents[1],
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        messages.append(json.loads(done.stdout))
-        states.append(load_file(folder / "checkpoints" / "step_000001" / "adapter.safetensors"))
-    assert not messages[0]
-    assert "gradient checkpointing on" in messages[1][0]
-    assert largest_difference(*states) < 1e-4

@@ -203,7 +203,7 @@ def encode_photos(
     for index, photo in enumerate(sources.photos):
         begin_part(report, control, index, total)
         crops = crops_of(photo, config, index)
-        encoded += encode_crops(crops, photo, cache, is_class=False)
+        encoded += encode_crops(crops, photo, cache, control, is_class=False)
     report(Status("caching", total, total))
     return encoded
 
@@ -217,7 +217,7 @@ def encode_class_images(
         begin_part(report, control, index, total)
         photo = load_photo(path, class_config)
         crops = crops_of(photo, class_config, index)
-        encoded += encode_crops(crops, photo, cache, is_class=True)
+        encoded += encode_crops(crops, photo, cache, control, is_class=True)
     if classes:
         report(Status("caching", total, total))
     return encoded
@@ -229,12 +229,14 @@ def begin_part(report: Report, control: Control, done: int, total: int) -> None:
 
 
 def encode_crops(
-    crops: Iterable[Crop], photo: Photo, cache: LatentCache, *, is_class: bool
+    crops: Iterable[Crop], photo: Photo, cache: LatentCache, control: Control, *, is_class: bool
 ) -> list[TrainingImage]:
-    return [
-        training_image(crop, photo.caption, cache.latents(crop, photo.path.name), is_class=is_class)
-        for crop in crops
-    ]
+    encoded: list[TrainingImage] = []
+    for crop in crops:
+        control.check()
+        latents = cache.latents(crop, photo.path.name)
+        encoded.append(training_image(crop, photo.caption, latents, is_class=is_class))
+    return encoded
 
 
 def class_crop_config(config: Config) -> InstanceConfig:

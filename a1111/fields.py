@@ -1,0 +1,59 @@
+"""Which settings the tab shows where; all others come from the host."""
+
+from __future__ import annotations
+
+from ..trainer.config import GROUPS, all_settings
+from ..trainer.presets import PRESETS
+from ..trainer.settings import Setting, settings_of
+
+FROM_HOST = frozenset(["base", "instance_images", "output"])
+WORDS = ("instance_prompt", "class_prompt")
+PHOTOS = ("crop_mode", "resolution")
+CLASS_IMAGES = ("num_class_images", "prior_loss_weight")
+LEARNING = ("max_train_steps", "learning_rate", "rank", "seed", "train_text_encoder")
+BASIC = (*WORDS, *PHOTOS, *CLASS_IMAGES, *LEARNING)
+SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
+ADVANCED = {
+    name: [s.name for s in settings_of(group) if s.name not in FROM_HOST | set(BASIC)]
+    for name, group in GROUPS.items()
+}
+SHOWN = (*BASIC, *(name for names in ADVANCED.values() for name in names))
+TITLES = {
+    "model": "Model",
+    "instance": "Photos",
+    "prior": "Class images",
+    "lora": "LoRA",
+    "training": "Training",
+    "samples": "Pictures drawn while training",
+    "result": "Saving",
+}
+LABELS = {
+    "instance_prompt": "Instance prompt, with the trigger word",
+    "num_class_images": "Number of class images",
+    "prior_loss_weight": "Weight of the class images",
+    "max_train_steps": "Steps",
+    "rank": "LoRA rank",
+    "vae": "VAE file",
+    "class_images": "Folder of class images",
+    "num_crops": "Crops per photo",
+    "sample_every": "Steps between pictures",
+    "save_every": "Steps between checkpoints",
+    "checkpoints_total_limit": "Checkpoints kept",
+    "train_text_encoder": "Train the text encoder too",
+    "snr_gamma": "Min-SNR gamma",
+}
+EXAMPLES = {"instance_prompt": "a photo of sks dog", "class_prompt": "a photo of a dog"}
+PRESET_FIELDS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.values))
+FAMILY_PRESETS = {"sd1": "sd15-lora", "sd2": "sd2-lora", "sdxl": "sdxl-lora"}
+
+
+def label(name: str) -> str:
+    """What stands over a setting's field."""
+    words = name.removeprefix("class_").removeprefix("sample_") if name not in WORDS else name
+    return LABELS.get(name, words.replace("_", " ").capitalize().replace("Lr ", "LR "))
+
+
+def preset_fields(preset: str) -> list[object]:
+    """What a preset has in each of the fields that any preset fills in."""
+    values = PRESETS[preset].values
+    return [values.get(name, SETTINGS[name].default) for name in PRESET_FIELDS]

@@ -1,0 +1,164 @@
+"""From the tab's fields to what the worker is told to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..trainer.config import Config, InstanceConfig, PriorConfig, read_config_file, read_group
+from ..trainer.errors import ConfigError
+from ..trainer.files import new_folder
+from ..trainer.images import find_photos
+from ..trainer.model_file import require_base
+from ..trainer.names import check_file_stem
+from ..trainer.run import Run
+from ..trainer.settings import Setting
+from . import photos
+from .fields import SETTINGS
+from .jobs import Job
+
+WORK = ".work"  # where jobs that are no training keep their log; no run can have this name
+COMPARED = 3  # pictures before and after
+
+
+@dataclass(frozen=True)
+class Places:
+    """The host's folders, and its checkpoints by the names that its own lists show."""
+
+    runs: Path
+    loras: Path
+    checkpoints: Mapping[str, str]
+
+    @property
+    def uploads(self) -> Path:
+        return self.runs / "cache" / "photos"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the tab's fields hold when a button is pressed."""
+
+    uploads: Sequence[Path]
+    folder: str
+    base: str
+    name: str
+    values: Mapping[str, Any]
+
+    def settings(self) -> dict[str, Any]:
+        return {name: field_value(SETTINGS[name], value) for name, value in self.values.items()}
+
+
+def field_value(spec: Setting, value: Any) -> Any:
+    """What a field holds as the setting's own value."""
+    if spec.optional and spec.type in (int, float) and value == 0:
+        return None
+    if spec.type is tuple:
+        return tuple(line.strip() for line in (value or "").splitlines() if line.strip())
+    if spec.type is str and isinstance(value, str):
+        return value.strip()
+    return value
+
+
+def base_path(places: Places, name: str, vae: str | None) -> str:
+    """The file of a checkpoint in the host's list, which must be one that can be trained.
+
+    Args:
+        vae: a file that replaces the checkpoint's own VAE.
+
+    Raises:
+        ConfigError: there is none, or it is something else.
+    """
+    if not places.checkpoints:
+        hint = "Put a .safetensors file of SD 1.x, 2.x or SDXL into models/Stable-diffusion."
+        raise ConfigError("There is no checkpoint.", f"{hint} Then press the refresh button.")
+    if name not in places.checkpoints:
+        raise ConfigError(f"There is no checkpoint {name!r:.200}.", "Choose one from the list.")
+    require_base(places.checkpoints[name], vae_given=bool(vae))
+    return places.checkpoints[name]
+
+
+def instance_config(form: Form, places: Places) -> InstanceConfig:
+    """The photos and how they are cropped."""
+    return read_group(InstanceConfig, {**form.settings(), "instance_images": sources(form, places)})
+
+
+def sources(form: Form, places: Places) -> tuple[str, ...]:
+    """The folder that the user names, else the uploads in a folder of their own."""
+    named = form.folder.strip().strip('"')
+    if not named:
+        return (str(photos.keep(form.uploads, places.uploads)),)
+    folder = Path(named).expanduser()
+    if not folder.is_absolute() or not folder.is_dir():
+        raise ConfigError(f"There is no folder {named!r:.200}.", "Give a full path.")
+    return (str(folder),)
+
+
+def train_job(form: Form, places: Places) -> Job:
+    """A new training.
+
+    Raises:
+        ConfigError: what is missing or wrong in the fields.
+    """
+    name = form.name.strip().removesuffix(".safetensors")
+    check_file_stem(name, "name")
+    settings = form.settings()
+    config = Config.from_values(
+        {
+            **settings,
+            "base": base_path(places, form.base, settings.get("vae")),
+            "instance_images": sources(form, places),
+            "output": str(places.loras / f"{name}.safetensors"),
+        }
+    )
+    find_photos(config.instance.instance_images)
+    run = Run(new_folder(places.runs, name))
+    return training(run, config, resume=False)
+
+
+def resume_job(run: Run) -> Job:
+    """A stopped training once more, with the settings that it had."""
+    return training(run, Config.from_values(read_config_file(run.config)), resume=True)
+
+
+def training(run: Run, config: Config, *, resume: bool) -> Job:
+    order = {
+        "command": "train",
+        "run": str(run.folder),
+        "config": config.to_dict(),
+        "resume": resume,
+    }
+    return Job("train", run.folder.name, order)
+
+
+def class_images_job(form: Form, places: Places) -> Job:
+    """Class images alone, which later trainings with the same settings use."""
+    settings = form.settings()
+    if not read_group(PriorConfig, settings).enabled:
+        raise ConfigError("There is no class prompt.", 'Name the class, as in "a photo of a dog".')
+    settings["base"] = base_path(places, form.base, settings.get("vae"))
+    order = {"command": "class_images", "run": work_folder(places), "settings": settings}
+    return Job("class_images", "class images", order)
+
+
+def compare_job(run: Run, lora: Path, places: Places) -> Job:
+    """Pictures of a run's prompts without and with its LoRA."""
+    folder = run.folder / "compare"
+    shutil.rmtree(folder, ignore_errors=True)
+    order = {
+        "command": "compare",
+        "run": work_folder(places),
+        "config": Config.from_values(read_config_file(run.config)).to_dict(),
+        "lora": str(lora),
+        "number": COMPARED,
+        "output": str(folder),
+    }
+    return Job("compare", run.folder.name, order)
+
+
+def work_folder(places: Places) -> str:
+    folder = places.runs / WORK
+    shutil.rmtree(folder, ignore_errors=True)
+    return str(folder)

@@ -1,0 +1,120 @@
+"""What the page asks while it is open: how the job goes, the earlier runs, and their pictures."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse
+from modules import shared
+
+from ..trainer import environment
+from ..trainer.errors import ConfigError
+from . import history
+from .device import WebUI
+from .gate import Gate
+from .jobs import JOBS
+from .orders import compare_job, resume_job
+from .places import places, runs_folder
+
+PREFIX = "/dreambooth"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+keys: list[str] = []  # of the page that is being made
+
+
+def new_key() -> str:
+    """The secret of a page that is being made."""
+    keys[:] = [secrets.token_urlsafe(16)]
+    return keys[0]
+
+
+def add_routes(demo: Any, app: FastAPI) -> None:
+    """Add the routes to the host's server; without its page there are none."""
+    if demo is None:
+        return
+    server: Any = app  # gradio's, with its accounts and sessions
+    accounts = (shared.cmd_opts.api_auth or "").split(",")
+    gate = Gate(server.auth is not None, server.tokens, tuple(filter(None, accounts)), keys[0])
+
+    def admitted(request: Request) -> None:
+        if not gate.admits(request):
+            raise HTTPException(401, "Not authenticated")
+
+    def from_page(request: Request) -> None:
+        admitted(request)
+        if not gate.from_page(request):
+            raise HTTPException(403, "Only the page itself may do this.")
+
+    answers = {"state": state, "runs": runs, "runs/{run}/{kind}/{name}": picture}
+    for path, tell in answers.items():
+        depends = [Depends(admitted)]
+        app.add_api_route(f"{PREFIX}/{path}", tell, methods=["GET"], dependencies=depends)
+    requests = {"stop": stop, "runs/{run}/resume": resume, "runs/{run}/compare": compare}
+    for path, do in requests.items():
+        depends = [Depends(from_page)]
+        app.add_api_route(f"{PREFIX}/{path}", do, methods=["POST"], dependencies=depends)
+
+
+async def state() -> dict[str, Any]:
+    """The job that runs or ran last."""
+    return {"job": JOBS.current.view() if JOBS.current else None}
+
+
+def runs() -> dict[str, Any]:
+    """The earlier runs, and what is missing before anything can run."""
+    job = JOBS.running
+    running = job.name if job and job.kind == "train" else None
+    return {"runs": history.run_views(runs_folder(), running), "missing": environment.missing()}
+
+
+def picture(run: str, kind: str, name: str) -> FileResponse:
+    """A picture of a run in the list."""
+    try:
+        found = history.pictures(history.find_run(runs_folder(), run))
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error
+    path = found.get(kind, {}).get(name)
+    if path is None:
+        raise HTTPException(404, "There is no such picture.")
+    return FileResponse(path, media_type="image/png", headers=HEADERS)
+
+
+async def stop() -> dict[str, str]:
+    """Save and end what is running."""
+    if JOBS.running:
+        JOBS.running.stop()
+    return {}
+
+
+def resume(run: str) -> dict[str, str]:
+    """Go on with a stopped training."""
+    return answer(lambda: JOBS.start(resume_job(history.find_run(runs_folder(), run)), WebUI()))
+
+
+def compare(run: str) -> dict[str, str]:
+    """Draw pictures without and with a run's LoRA."""
+
+    def begin() -> None:
+        found = history.find_run(runs_folder(), run)
+        lora = history.lora_of(found)
+        if lora is None:
+            raise ConfigError(f"The LoRA of {run!r:.99} is gone.", "Train it again.")
+        JOBS.check_free()  # the old pictures are removed
+        JOBS.start(compare_job(found, lora, places()), WebUI())
+
+    return answer(begin)
+
+
+def answer(begin: Callable[[], None]) -> dict[str, str]:
+    """An empty answer, or what the user can mend."""
+    try:
+        begin()
+    except ConfigError as error:
+        return {"error": str(error)}
+    return {}

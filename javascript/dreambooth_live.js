@@ -1,0 +1,127 @@
+// Shows the job that runs: what it does, how far it is, the pictures that it has drawn.
+// @ts-check
+(() => {
+  const TITLES = { train: "Training", class_images: "Making", compare: "Before and after:" };
+  /** @type {Record<string, HTMLElement> | undefined} */
+  let parts;
+
+  /**
+   * @param {string} tag
+   * @param {string} name
+   * @param {(Node | string)[]} children
+   */
+  function element(tag, name, ...children) {
+    const made = document.createElement(tag);
+    made.className = `dreambooth-${name}`;
+    made.append(...children);
+    return made;
+  }
+
+  /**
+   * @param {string} text
+   * @param {() => void} act
+   */
+  function button(text, act) {
+    const made = element("button", "button", text);
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  function tell(name, detail) {
+    document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
+  }
+
+  /** @param {HTMLElement} panel */
+  function build(panel) {
+    const fill = element("div", "fill");
+    const stop = button("Stop and save", () => tell("ask", "stop"));
+    parts = {
+      fill,
+      stop,
+      title: element("b", "title", "Nothing is running"),
+      text: element("div", "text"),
+      bar: element("div", "bar", fill),
+      problem: element("p", "problem"),
+      warnings: element("ul", "warnings"),
+      chart: element("div", "chart"),
+      samples: element("div", "pictures"),
+      use: button("Use in txt2img", () => tell("use", panel.dataset.run)),
+      compare: button("Draw before and after", () => {
+        tell("ask", `runs/${encodeURIComponent(panel.dataset.run ?? "")}/compare`);
+      }),
+    };
+    parts.chart.id = "dreambooth_chart";
+    const buttons = element("div", "buttons", parts.use, parts.compare);
+    panel.replaceChildren(
+      element("div", "head", parts.title, stop),
+      parts.text, parts.bar, parts.problem, buttons, parts.chart, parts.warnings, parts.samples,
+    );
+    return parts;
+  }
+
+  /**
+   * @param {HTMLElement} panel
+   * @param {any} job
+   */
+  function pictures(panel, job) {
+    const { samples } = /** @type {Record<string, HTMLElement>} */ (parts);
+    if (samples.dataset.job !== String(job.id)) samples.replaceChildren();
+    samples.dataset.job = String(job.id);
+    for (const sample of job.kind === "train" ? job.samples.slice(samples.children.length) : []) {
+      const image = document.createElement("img");
+      const query = new URLSearchParams({ key: panel.dataset.key ?? "" });
+      image.src = `dreambooth/runs/${encodeURIComponent(job.name)}/sample/${sample.id}?${query}`;
+      image.title = sample.prompt;
+      samples.append(element("figure", "picture", image, `step ${sample.step}`));
+    }
+  }
+
+  /**
+   * @param {any} job
+   * @returns {string}
+   */
+  function lineOf(job) {
+    if (job.end) return job.end.text;
+    const count = job.total && job.text !== "Training" ? ` ${job.done} of ${job.total}` : "";
+    return job.progress && job.text === "Training" ? job.progress : `${job.text}${count}`;
+  }
+
+  document.addEventListener("dreambooth:state", (event) => {
+    const panel = document.getElementById("dreambooth_live");
+    const job = /** @type {CustomEvent} */ (event).detail;
+    if (!panel) return;
+    const shown = parts && panel.contains(parts.title) ? parts : build(panel);
+    const state = job ? (job.end?.state ?? "running") : "idle";
+    panel.dataset.state = state;
+    shown.stop.hidden = state !== "running";
+    shown.stop.toggleAttribute("disabled", Boolean(job?.stopping));
+    shown.bar.hidden = state !== "running";
+    shown.use.hidden = shown.compare.hidden = !(state === "finished" && job.kind === "train");
+    if (!job) {
+      shown.text.textContent = "Choose photos, write the prompts, press Train.";
+      return;
+    }
+    panel.dataset.run = job.name;
+    /** @type {keyof typeof TITLES} */
+    const kind = job.kind;
+    shown.title.textContent = `${TITLES[kind]} ${job.name}`;
+    shown.text.textContent = lineOf(job);
+    shown.fill.style.width = job.total ? `${(100 * job.done) / job.total}%` : "0";
+    shown.warnings.replaceChildren(
+      ...job.warnings.map((/** @type {string} */ text) => element("li", "warning", text)),
+    );
+    pictures(panel, job);
+    tell("losses", kind === "train" ? job.losses : []);
+  });
+
+  for (const name of ["problem", "lost"]) {
+    document.addEventListener(`dreambooth:${name}`, (event) => {
+      const text = /** @type {CustomEvent} */ (event).detail;
+      if (parts) parts[name === "lost" ? "text" : "problem"].textContent = text;
+    });
+  }
+})();

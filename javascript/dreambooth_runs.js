@@ -1,0 +1,105 @@
+// Lists the earlier runs with their result, and puts a LoRA into the prompt of txt2img.
+// @ts-check
+(() => {
+  const STATES = {
+    running: "running", finished: "finished", stopped: "stopped", failed: "failed",
+    unfinished: "broken off",
+  };
+  const ROWS = { before: "Before", after: "After", sample: "While training", loss: "Loss" };
+  /** @type {Set<string>} */
+  const open = new Set();
+  /** @type {any[]} */
+  let runs = [];
+
+  /**
+   * @param {string} tag
+   * @param {string} name
+   * @param {(Node | string)[]} children
+   */
+  function element(tag, name, ...children) {
+    const made = document.createElement(tag);
+    made.className = `dreambooth-${name}`;
+    made.append(...children);
+    return made;
+  }
+
+  /**
+   * @param {string} text
+   * @param {() => void} act
+   */
+  function button(text, act) {
+    const made = element("button", "button", text);
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  /** @param {string} path */
+  function ask(path) {
+    document.dispatchEvent(new CustomEvent("dreambooth:ask", { detail: path }));
+  }
+
+  /** @param {any} run */
+  function pictures(run) {
+    const key = document.getElementById("dreambooth_live")?.dataset.key ?? "";
+    const query = new URLSearchParams({ key });
+    return Object.entries(ROWS).map(([kind, title]) => {
+      const images = run.pictures[kind].map((/** @type {string} */ id) => {
+        const image = document.createElement("img");
+        image.title = id;
+        image.src = `dreambooth/runs/${encodeURIComponent(run.name)}/${kind}/${id}?${query}`;
+        return element("figure", "picture", image);
+      });
+      return images.length ? element("div", "pictures", element("h5", "kind", title), ...images) : "";
+    });
+  }
+
+  /** @param {any} run */
+  function row(run) {
+    const path = `runs/${encodeURIComponent(run.name)}`;
+    const buttons = element("div", "buttons");
+    if (run.resumable) buttons.append(button("Resume", () => ask(`${path}/resume`)));
+    if (run.prompt) {
+      buttons.append(button("Use in txt2img", () => use(run.prompt)));
+      buttons.append(button("Before and after", () => ask(`${path}/compare`)));
+    }
+    /** @type {keyof typeof STATES} */
+    const state = run.state;
+    const facts = `${STATES[state]} · step ${run.step} of ${run.steps} · ${run.base}`;
+    const summary = element("summary", "run", element("b", "name", run.name), " ", facts);
+    const body = element("div", "body", element("p", "text", run.text), buttons);
+    const made = /** @type {HTMLDetailsElement} */ (element("details", `state-${state}`, summary, body));
+    made.addEventListener("toggle", () => {
+      if (!made.open) open.delete(run.name);
+      else if (body.childElementCount === 2) body.append(...pictures(run)), open.add(run.name);
+    });
+    made.open = open.has(run.name);
+    return made;
+  }
+
+  /** @param {string} prompt */
+  function use(prompt) {
+    const field = /** @type {HTMLTextAreaElement | null} */ (
+      document.querySelector("#txt2img_prompt textarea")
+    );
+    if (!field) return;
+    field.value = prompt;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    // @ts-ignore - the host's own
+    switch_to_txt2img();
+  }
+
+  document.addEventListener("dreambooth:use", (event) => {
+    const run = runs.find((one) => one.name === /** @type {CustomEvent} */ (event).detail);
+    if (run?.prompt) use(run.prompt);
+  });
+
+  document.addEventListener("dreambooth:runs", (event) => {
+    const panel = document.getElementById("dreambooth_runs");
+    const { runs: listed, missing } = /** @type {CustomEvent} */ (event).detail;
+    runs = listed;
+    const head = element("h3", "heading", "Earlier runs");
+    const none = element("p", "text", "None yet.");
+    const first = element("p", "missing", missing ? `${missing} Train does it by itself.` : "");
+    panel?.replaceChildren(first, head, ...(runs.length ? runs.map(row) : [none]));
+  });
+})();

@@ -1,0 +1,269 @@
+"""The tab in a real A1111 and a real Forge, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.comfy_host import browser_skip_reason, users_env
+from tests.test_a1111_forge_keys import host_param
+from tests.test_nodes import pack_module
+from tests.webui_host import A1111, FORGE, PACK, WebUIServer, browser
+from tests.webui_models import save_for_a1111, save_for_forge
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+fields = pack_module("a1111.fields")
+NO_BROWSER = browser_skip_reason()
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(NO_BROWSER is not None, reason=NO_BROWSER or ""),
+]
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+PROMPT = f"a photo of sks dog {HOSTILE}"
+LONG, SHORT = 100_000, 6  # steps: until it is stopped, and to its end
+WAIT_SEC = 400
+SMALL = {"resolution": 64, "rank": 4, "learning_rate": 0.01, "sample_inference_steps": 2}
+MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
+
+
+@pytest.fixture(scope="module", params=[host_param(A1111, "a1111"), host_param(FORGE, "forge")])
+def host(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUIServer]:
+    """A host with the pack, one small checkpoint, and a login."""
+    data = tmp_path_factory.mktemp(request.param.name)
+    server = WebUIServer(request.param, data)
+    MODELS[request.param.name](data / "models")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def context(host: WebUIServer) -> Iterator[BrowserContext]:
+    with browser(host) as opened:
+        yield opened
+
+
+def open_tab(context: BrowserContext, host: WebUIServer) -> Page:
+    """A new window with the tab in front."""
+    page = context.new_page()
+    page.goto(host.url, wait_until="domcontentloaded")
+    show_tab(page)
+    return page
+
+
+def show_tab(page: Page) -> None:
+    page.wait_for_selector("#txt2img_generate", state="visible")
+    page.click("#tabs > .tab-nav button:has-text('DreamBooth')")
+    page.wait_for_selector("#dreambooth_live[data-state]", state="visible")
+
+
+def fill(page: Page, **values: object) -> None:
+    """Put values into fields, which advanced ones must be shown for."""
+    if not page.is_visible("#dreambooth_sample_inference_steps"):
+        page.click("#dreambooth_advanced > .label-wrap")
+    for name, value in values.items():
+        field = page.locator(f"#dreambooth_{name}").locator("textarea, input").first
+        field.fill(str(value))
+        field.blur()
+
+
+def live(page: Page) -> str:
+    return page.inner_text("#dreambooth_live")
+
+
+def wait_until(page: Page, done: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SEC
+    while not done():
+        assert time.monotonic() < deadline, f"{what}: {live(page)}"
+        page.wait_for_timeout(200)
+
+
+def wait_for_state(page: Page, state: str) -> None:
+    wait_until(page, lambda: page.get_attribute("#dreambooth_live", "data-state") == state, state)
+
+
+def step(page: Page) -> int:
+    found = re.search(r"Step (\d+) of", live(page))
+    return int(found[1]) if found else 0
+
+
+def wait_for_step(page: Page, beyond: int = 0) -> int:
+    wait_until(page, lambda: step(page) > beyond, f"a step beyond {beyond}")
+    return step(page)
+
+
+def unhurt(page: Page) -> bool:
+    return page.evaluate("window.hacked === undefined")
+
+
+def test_the_host_runs_install_at_its_start_and_keeps_its_packages(host):
+    freeze = [str(host.kind.python), "-m", "pip", "freeze"]
+    env = users_env() | {"PYTHONPATH": f"{host.kind.folder}:"}
+    before = subprocess.check_output(freeze)
+    begin = time.perf_counter()
+    command = ["nice", "-n", "0", str(host.kind.python), str(PACK / "install.py")]
+    answer = subprocess.run(command, env=env, cwd=host.kind.folder, capture_output=True, text=True)
+    assert time.perf_counter() - begin < 2
+    assert answer.returncode == 0, answer.stderr
+    assert subprocess.check_output(freeze) == before
+    assert "Error running install.py" not in host.log_text()
+
+
+def test_strangers_learn_and_change_nothing(host):
+    for path in ("state", "runs", "runs/dog/sample/step_000001_0"):
+        assert host.ask(f"/dreambooth/{path}")[0] == 401
+    for path in ("stop", "runs/dog/resume", "runs/dog/compare"):
+        status, _ = host.ask(f"/dreambooth/{path}", {}, {"Origin": "http://evil.example"})
+        assert status in (401, 403)
+
+
+def test_one_who_is_logged_in_but_not_the_page_changes_nothing(host, context):
+    request = context.request
+    if host.kind is A1111:
+        assert request.get(f"{host.url}/dreambooth/state").status == 200
+        assert request.post(f"{host.url}/dreambooth/stop").status == 403
+    else:
+        assert host.api("/dreambooth/state") == {"job": None}
+
+
+def test_the_tab_has_a_field_for_every_setting_and_none_is_kept(host, context):
+    page = open_tab(context, host)
+    for name in fields.SHOWN:
+        assert page.locator(f"#dreambooth_{name}").count() == 1, name
+    assert "SD 1.x checkpoint" in page.inner_text("#dreambooth_about")
+    kept = json.loads((host.data / "ui-config.json").read_text("utf-8"))
+    assert not [name for name in kept if name.lower().startswith("dreambooth")]
+    page.click("#dreambooth_train")  # with nothing chosen
+    page.wait_for_selector("#dreambooth_answer .dreambooth-problem")
+    assert "photos" in page.inner_text("#dreambooth_answer")
+    page.close()
+
+
+def test_photos_are_shown_as_they_will_be_trained_and_names_are_text(
+    host, context, photos, tmp_path
+):
+    for index, path in enumerate(sorted(photos.iterdir())[:2]):
+        shutil.copy(path, tmp_path / f"{index} {HOSTILE}.png")
+    page = open_tab(context, host)
+    fill(page, folder=tmp_path, instance_prompt=PROMPT)
+    page.click("#dreambooth_look")
+    page.wait_for_selector(".dreambooth-report")
+    assert "2 photos" in page.inner_text("#dreambooth_report")
+    wait_until(page, lambda: page.locator("#dreambooth_crops img").count() >= 2, "the crops")
+    page.fill("#dreambooth_folder textarea", str(tmp_path / HOSTILE))
+    page.click("#dreambooth_look")
+    page.wait_for_selector("#dreambooth_report .dreambooth-problem")
+    assert HOSTILE in page.inner_text("#dreambooth_report")
+    assert unhurt(page)
+    page.close()
+
+
+def give_photos(page: Page, photos: Path) -> None:
+    page.set_input_files("#dreambooth_uploads input[type=file]", sorted(photos.iterdir()))
+    page.wait_for_selector(".dreambooth-report")
+    assert "3 photos" in page.inner_text("#dreambooth_report")
+
+
+def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
+    page = open_tab(context, host)
+    give_photos(page, photos)
+    fill(page, **SMALL, instance_prompt=PROMPT, name="dog", max_train_steps=LONG, sample_every=2)
+    page.click("#dreambooth_train")
+    seen = wait_for_step(page)
+
+    other = open_tab(context, host)
+    other.click("#dreambooth_train")
+    other.wait_for_selector("#dreambooth_answer .dreambooth-problem")
+    assert "running already" in other.inner_text("#dreambooth_answer")
+    other.close()
+
+    account = {"Authorization": "Basic bWU6c2VjcmV0"}
+    status, answer = host.ask("/sdapi/v1/txt2img", {"prompt": "a cat"}, account)
+    assert status == 500
+    assert "DreamBooth is using the GPU" in json.dumps(answer)
+
+    page.reload(wait_until="domcontentloaded")
+    show_tab(page)
+    wait_for_step(page, beyond=seen)
+    page.wait_for_selector("#dreambooth_live .dreambooth-picture img")
+    wait_until(page, lambda: page.locator("#dreambooth_chart polyline").count(), "a loss curve")
+    page.click("#dreambooth_live button:has-text('Stop')")
+    wait_for_state(page, "stopped")
+    stopped = int(re.search(r"step (\d+)", live(page))[1])
+    assert stopped > seen
+    assert (host.loras / "dog.safetensors").is_file()
+
+    page.click("#dreambooth_runs summary:has-text('dog')")
+    page.click("#dreambooth_runs button:has-text('Resume')")
+    assert wait_for_step(page, beyond=stopped) > stopped
+    page.click("#dreambooth_live button:has-text('Stop')")
+    wait_for_state(page, "stopped")
+    assert unhurt(page)
+    page.close()
+
+
+def test_the_result_draws_in_the_host(host, context, photos):
+    page = open_tab(context, host)
+    fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT, folder=photos)
+    page.click("#dreambooth_train")
+    wait_for_state(page, "finished")
+    screenshot(page, host)
+    assert host.draw("a dog") != host.draw("a dog <lora:cat:1>")
+    assert host.draw("a dog") == host.draw("a dog <lora:nothing:1>")
+    assert "cat" in [lora["name"] for lora in host.api("/sdapi/v1/loras")]
+    assert json.loads((host.loras / "cat.json").read_text("utf-8"))["activation text"] == PROMPT
+    page.click("#dreambooth_live button:has-text('Use in txt2img')")
+    field = page.locator("#txt2img_prompt textarea")
+    wait_until(page, lambda: "<lora:cat:1>" in field.input_value(), "the prompt")
+    assert field.input_value().startswith("a photo of sks dog")
+    page.click("#txt2img_extra_tabs button:has-text('Lora')")
+    page.click("#txt2img_lora_extra_refresh")
+    page.wait_for_selector("#txt2img_lora_cards .card[data-name=cat] img")
+    assert unhurt(page)
+    page.close()
+
+
+def test_pictures_before_and_after_are_drawn(host, context):
+    page = open_tab(context, host)
+    page.click("#dreambooth_runs summary:has-text('cat')")
+    page.click("#dreambooth_runs details[open] button:has-text('Before')")
+    wait_until(page, lambda: "Before and after" in live(page), "the drawing")
+    wait_for_state(page, "finished")
+    loaded = "[...document.querySelectorAll('#dreambooth_runs img')].every(i => i.naturalWidth)"
+    wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the pictures")
+    wait_until(page, lambda: page.evaluate(loaded), "whole pictures")
+    page.close()
+
+
+def test_a_host_that_ends_in_mid_training_loses_nothing(host, context):
+    page = open_tab(context, host)
+    page.click("#dreambooth_runs summary:has-text('dog')")
+    page.click("#dreambooth_runs details[open] button:has-text('Resume')")
+    begun = wait_for_step(page)
+    os.kill(host.process.pid, signal.SIGINT)
+    events = host.runs / "dog" / "events.jsonl"
+    wait_until(page, lambda: last_event(events)["event"] == "stopped", "a saved stop")
+    assert last_event(events)["step"] >= begun
+    assert last_event(events)["resumable"] is True
+
+
+def last_event(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text("utf-8").splitlines()[-1])
+
+
+def screenshot(page: Page, host: WebUIServer) -> None:
+    """A picture of the tab, for the documentation where DREAMBOOTH_SCREENSHOTS says."""
+    target = Path(os.environ.get("DREAMBOOTH_SCREENSHOTS") or host.data)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=target / f"{host.kind.name}.png")
