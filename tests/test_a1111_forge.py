@@ -38,7 +38,11 @@ SMALL = {"resolution": 64, "rank": 4, "learning_rate": 0.01, "sample_inference_s
 MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
 
 
-@pytest.fixture(scope="module", params=[host_param(A1111, "a1111"), host_param(FORGE, "forge")])
+# Forge has the same tab; its tests are run with -m "forge", apart from the usual suite.
+HOSTS = [host_param(A1111, "a1111"), host_param(FORGE, "forge", pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=HOSTS)
 def host(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUIServer]:
     """A host with the pack, one small checkpoint, and a login."""
     data = tmp_path_factory.mktemp(request.param.name)

@@ -15,9 +15,10 @@ from tests.webui_models import save_full_lora
 HERE = Path(__file__).parent
 
 
-def host_param(kind: Kind, name: str) -> object:
+def host_param(kind: Kind, name: str, *more: pytest.MarkDecorator) -> object:
     reason = kind.skip_reason()
-    marks = [getattr(pytest.mark, name), pytest.mark.skipif(reason is not None, reason=str(reason))]
+    absent = pytest.mark.skipif(reason is not None, reason=str(reason))
+    marks = [getattr(pytest.mark, name), absent, *more]
     return pytest.param(kind, id=name, marks=marks)
 
 
