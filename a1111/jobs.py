@@ -18,7 +18,6 @@ from ..trainer.run import Run, Worker
 Kind = Literal["train", "class_images", "compare"]
 STOP_SEC = 600  # a stop saves first; a worker that takes longer is ended
 MAX_POINTS = 300  # of the loss curve
-BUSY = "Something else is running"
 
 
 class Host(Protocol):
