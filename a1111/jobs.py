@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
@@ -131,7 +131,8 @@ def progress_text(event: events.Progress | None) -> str:
     speed = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s/step"
     return (
         f"Step {event.step} of {event.max_train_steps} · loss {event.loss:.3f} · {speed} · "
-        f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left · {event.peak_memory_gib:.1f} GiB"
+        f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left · "
+        f"{event.peak_memory_gib:.1f} GiB of memory"
     )
 
 
@@ -153,7 +154,8 @@ def end_view(last: events.Event, kind: Kind) -> dict[str, Any]:
         return {"state": "failed", "text": f"{last.message} {last.hint}{log}"}
     if isinstance(last, events.Stopped):
         kept = f" at step {last.step}, saved as {Path(last.lora_path).stem}" * bool(last.lora_path)
-        return {"state": "stopped", "text": f"Stopped{kept}."}
+        later = " Resume it below, among the earlier runs." * (kind == "train" and last.resumable)
+        return {"state": "stopped", "text": f"Stopped{kept}.{later}"}
     assert isinstance(last, events.Finished)
     texts: dict[Kind, str] = {
         "train": f"Done: {Path(last.lora_path).stem} is among your LoRAs.",
@@ -176,25 +178,21 @@ class Jobs:
         job = self.current
         return job if job is not None and job.last is None else None
 
-    def check_free(self) -> None:
-        """Refuse a second job.
-
-        Raises:
-            ConfigError: one runs.
-        """
-        if self.running:
-            hint = "Wait for its end, or stop it first."
-            raise ConfigError(f"“{self.running.name}” is running already.", hint)
-
-    def start(self, job: Job, host: Host) -> None:
+    def start(self, make_job: Callable[[], Job], host: Host) -> None:
         """Begin a job in a thread, and return.
 
+        Args:
+            make_job: called where no other job runs, and not by two windows at once; what it
+                makes or removes on the disk is then for a job that begins.
+
         Raises:
-            ConfigError: another one runs.
+            ConfigError: another job runs, or what `make_job` refuses.
         """
         with self.lock:
-            self.check_free()
-            self.current = job
+            if self.running:
+                hint = "Wait for its end, or stop it first."
+                raise ConfigError(f"“{self.running.name}” is running already.", hint)
+            self.current = job = make_job()
         threading.Thread(target=do, args=(job, host), name="dreambooth-job", daemon=True).start()
 
 

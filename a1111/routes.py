@@ -15,7 +15,7 @@ from ..trainer.errors import ConfigError
 from . import history
 from .device import WebUI
 from .gate import Gate
-from .jobs import JOBS
+from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
 from .places import places, runs_folder
 
@@ -94,27 +94,26 @@ async def stop() -> dict[str, str]:
 
 def resume(run: str) -> dict[str, str]:
     """Go on with a stopped training."""
-    return answer(lambda: JOBS.start(resume_job(history.find_run(runs_folder(), run)), WebUI()))
+    return start(lambda: resume_job(history.find_run(runs_folder(), run)))
 
 
 def compare(run: str) -> dict[str, str]:
     """Draw pictures without and with a run's LoRA."""
 
-    def begin() -> None:
+    def make_job() -> Job:
         found = history.find_run(runs_folder(), run)
         lora = history.lora_of(found)
         if lora is None:
             raise ConfigError(f"The LoRA of {run!r:.99} is gone.", "Train it again.")
-        JOBS.check_free()  # the old pictures are removed
-        JOBS.start(compare_job(found, lora, places()), WebUI())
+        return compare_job(found, lora, places())
 
-    return answer(begin)
+    return start(make_job)
 
 
-def answer(begin: Callable[[], None]) -> dict[str, str]:
-    """An empty answer, or what the user can mend."""
+def start(make_job: Callable[[], Job]) -> dict[str, str]:
+    """An empty answer when a job has begun, or what the user can mend."""
     try:
-        begin()
+        JOBS.start(make_job, WebUI())
     except ConfigError as error:
         return {"error": str(error)}
     return {}

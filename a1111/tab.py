@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 from modules import sd_models, shared
-from modules.ui_common import create_refresh_button
+from modules.ui_common import refresh_symbol
+from modules.ui_components import ToolButton
 
 from ..trainer.errors import ConfigError
 from ..trainer.model_file import require_base
@@ -34,12 +35,13 @@ def make_tab() -> list[tuple[Any, str, str]]:
                 found = photo_group() | model_group() | settings_group()
                 with kept(gr.Accordion("Advanced", open=False, elem_id="dreambooth_advanced")):
                     found |= advanced_groups()
-            with gr.Column(scale=5):
+            with gr.Column(scale=5, elem_id="dreambooth_result"):
                 train = kept(gr.Button("Train", variant="primary", elem_id="dreambooth_train"))
                 answer = kept(gr.HTML("", elem_id="dreambooth_answer"))
                 kept(gr.HTML(PANEL.format("live", escape(key))))
                 kept(gr.HTML(PANEL.format("runs", "")))
         connect(found, train, answer)
+        connect_bases(found, tab)
     return [(tab, "DreamBooth", "dreambooth")]
 
 
@@ -90,9 +92,12 @@ def model_group() -> dict[str, Any]:
                     elem_id="dreambooth_base",
                 )
             )  # fmt: skip
-            names = lambda: {"choices": list(checkpoints())}  # noqa: E731
-            kept(
-                create_refresh_button(base, sd_models.list_models, names, "dreambooth_base_refresh")
+            refresh = kept(
+                ToolButton(
+                    refresh_symbol,
+                    elem_id="dreambooth_base_refresh",
+                    tooltip="Look for checkpoints again",
+                )
             )
             preset = kept(
                 gr.Dropdown(
@@ -103,8 +108,16 @@ def model_group() -> dict[str, Any]:
                 )
             )
         about = kept(gr.HTML(describe_base(present_checkpoint()), elem_id="dreambooth_about"))
+        goal = kept(gr.HTML(describe_preset(next(iter(PRESETS))), elem_id="dreambooth_goal"))
         found = setting_rows(fields.WORDS)
-    return {"base": base, "preset": preset, "about": about, **found}
+    return {
+        "base": base,
+        "refresh": refresh,
+        "preset": preset,
+        "about": about,
+        "goal": goal,
+        **found,
+    }
 
 
 def settings_group() -> dict[str, Any]:
@@ -141,11 +154,18 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     found["uploads"].upload(look, inputs, shown)
     train.click(start_training, inputs, [answer])
     found["make"].click(start_class_images, inputs, [answer])
-    filled = [found[name] for name in fields.PRESET_FIELDS]
+    filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
     found["preset"].change(fill_in, [found["preset"]], filled)
-    found["base"].change(
-        choose_base, [found["base"], found["preset"]], [found["about"], found["preset"]]
-    )
+
+
+def connect_bases(found: dict[str, Any], tab: Any) -> None:
+    """List the checkpoints at the page's start and on request; tell what the chosen one is."""
+    base, chosen = found["base"], [found["base"], found["preset"]]
+    told = [found["about"], found["preset"]]
+    base.change(choose_base, chosen, told)
+    tab.load(list_bases, [base], [base]).then(choose_base, chosen, told)
+    refreshed = found["refresh"].click(sd_models.list_models).then(list_bases, [base], [base])
+    refreshed.then(choose_base, chosen, told)
 
 
 def read_form(values: tuple[Any, ...]) -> Form:
@@ -170,8 +190,7 @@ def look(*values: Any) -> tuple[Any, str]:
 def start_training(*values: Any) -> str:
     """Begin, and return at once: the page asks for progress by itself."""
     try:
-        JOBS.check_free()
-        JOBS.start(orders.train_job(read_form(values), places()), WebUI())
+        JOBS.start(lambda: orders.train_job(read_form(values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""
@@ -180,26 +199,36 @@ def start_training(*values: Any) -> str:
 def start_class_images(*values: Any) -> str:
     """Begin to make class images."""
     try:
-        JOBS.check_free()
-        JOBS.start(orders.class_images_job(read_form(values), places()), WebUI())
+        JOBS.start(lambda: orders.class_images_job(read_form(values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""
 
 
 def fill_in(preset: str) -> list[Any]:
-    """Put a preset's values into the fields."""
-    return [gr.update(value=value) for value in fields.preset_fields(preset)]
+    """Say whom a preset is for, and put its values into the fields."""
+    values = [gr.update(value=value) for value in fields.preset_fields(preset)]
+    return [describe_preset(preset), *values]
 
 
-def choose_base(base: str, preset: str) -> tuple[str, Any]:
+def describe_preset(preset: str) -> str:
+    return f"<p>Preset {preset}: {escape(PRESETS[preset].help)}</p>"
+
+
+def list_bases(base: str | None) -> Any:
+    """The host's checkpoints as they are now; the chosen one stays where it is still there."""
+    names = checkpoints()
+    return gr.update(choices=list(names), value=base if base in names else present_checkpoint())
+
+
+def choose_base(base: str | None, preset: str) -> tuple[str, Any]:
     """Say what a checkpoint is, and take the plain preset of its family."""
     plain = fields.FAMILY_PRESETS
     try:
-        family = require_base(checkpoints()[base], vae_given=True).family
+        family = require_base(checkpoints()[base or ""], vae_given=True).family
     except (ConfigError, KeyError):
         return describe_base(base), gr.update()
-    if family is None or preset not in plain.values():
+    if family is None or preset not in plain.values() or preset == plain[family]:
         return describe_base(base), gr.update()
     return describe_base(base), gr.update(value=plain[family])
 
@@ -211,9 +240,10 @@ def describe_base(base: str | None) -> str:
             "The host has no checkpoint: put one into models/Stable-diffusion, then refresh."
         )
     try:
-        return f"<p>{escape(require_base(checkpoints()[base], vae_given=True).description)}</p>"
+        found = require_base(checkpoints()[base], vae_given=True)
     except ConfigError as error:
         return problem(error)
+    return f"<p>This is {escape(found.description)}.</p>"
 
 
 def problem(error: object) -> str:

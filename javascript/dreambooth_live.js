@@ -1,39 +1,10 @@
 // Shows the job that runs: what it does, how far it is, the pictures that it has drawn.
 // @ts-check
 (() => {
+  const { element, button, picture, tell } = dreamboothDom;
   const TITLES = { train: "Training", class_images: "Making", compare: "Before and after:" };
   /** @type {Record<string, HTMLElement> | undefined} */
   let parts;
-
-  /**
-   * @param {string} tag
-   * @param {string} name
-   * @param {(Node | string)[]} children
-   */
-  function element(tag, name, ...children) {
-    const made = document.createElement(tag);
-    made.className = `dreambooth-${name}`;
-    made.append(...children);
-    return made;
-  }
-
-  /**
-   * @param {string} text
-   * @param {() => void} act
-   */
-  function button(text, act) {
-    const made = element("button", "button", text);
-    made.addEventListener("click", act);
-    return made;
-  }
-
-  /**
-   * @param {string} name
-   * @param {unknown} detail
-   */
-  function tell(name, detail) {
-    document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
-  }
 
   /** @param {HTMLElement} panel */
   function build(panel) {
@@ -63,18 +34,13 @@
     return parts;
   }
 
-  /**
-   * @param {HTMLElement} panel
-   * @param {any} job
-   */
-  function pictures(panel, job) {
+  /** @param {any} job */
+  function pictures(job) {
     const { samples } = /** @type {Record<string, HTMLElement>} */ (parts);
     if (samples.dataset.job !== String(job.id)) samples.replaceChildren();
     samples.dataset.job = String(job.id);
     for (const sample of job.kind === "train" ? job.samples.slice(samples.children.length) : []) {
-      const image = document.createElement("img");
-      const query = new URLSearchParams({ key: panel.dataset.key ?? "" });
-      image.src = `dreambooth/runs/${encodeURIComponent(job.name)}/sample/${sample.id}?${query}`;
+      const image = picture(job.name, "sample", sample.id);
       image.title = sample.prompt;
       samples.append(element("figure", "picture", image, `step ${sample.step}`));
     }
@@ -114,7 +80,7 @@
     shown.warnings.replaceChildren(
       ...job.warnings.map((/** @type {string} */ text) => element("li", "warning", text)),
     );
-    pictures(panel, job);
+    pictures(job);
     tell("losses", kind === "train" ? job.losses : []);
   });
 

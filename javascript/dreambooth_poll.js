@@ -1,6 +1,7 @@
 // Asks the host how the training goes, and tells the tab's other modules by events of the document.
 // @ts-check
 (() => {
+  const { tell } = dreamboothDom;
   const BUSY_MS = 1000;
   const IDLE_MS = 3000;
   let seen = "";
@@ -8,14 +9,6 @@
   let timer;
 
   const panel = () => document.getElementById("dreambooth_live");
-
-  /**
-   * @param {string} name
-   * @param {unknown} detail
-   */
-  function tell(name, detail) {
-    document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
-  }
 
   /**
    * @param {string} path

@@ -1,6 +1,7 @@
 // Lists the earlier runs with their result, and puts a LoRA into the prompt of txt2img.
 // @ts-check
 (() => {
+  const { element, button, picture, tell } = dreamboothDom;
   const STATES = {
     running: "running", finished: "finished", stopped: "stopped", failed: "failed",
     unfinished: "broken off",
@@ -11,42 +12,15 @@
   /** @type {any[]} */
   let runs = [];
 
-  /**
-   * @param {string} tag
-   * @param {string} name
-   * @param {(Node | string)[]} children
-   */
-  function element(tag, name, ...children) {
-    const made = document.createElement(tag);
-    made.className = `dreambooth-${name}`;
-    made.append(...children);
-    return made;
-  }
-
-  /**
-   * @param {string} text
-   * @param {() => void} act
-   */
-  function button(text, act) {
-    const made = element("button", "button", text);
-    made.addEventListener("click", act);
-    return made;
-  }
-
   /** @param {string} path */
-  function ask(path) {
-    document.dispatchEvent(new CustomEvent("dreambooth:ask", { detail: path }));
-  }
+  const ask = (path) => tell("ask", path);
 
   /** @param {any} run */
   function pictures(run) {
-    const key = document.getElementById("dreambooth_live")?.dataset.key ?? "";
-    const query = new URLSearchParams({ key });
     return Object.entries(ROWS).map(([kind, title]) => {
       const images = run.pictures[kind].map((/** @type {string} */ id) => {
-        const image = document.createElement("img");
+        const image = picture(run.name, kind, id);
         image.title = id;
-        image.src = `dreambooth/runs/${encodeURIComponent(run.name)}/${kind}/${id}?${query}`;
         return element("figure", "picture", image);
       });
       return images.length ? element("div", "pictures", element("h5", "kind", title), ...images) : "";
@@ -64,7 +38,8 @@
     }
     /** @type {keyof typeof STATES} */
     const state = run.state;
-    const facts = `${STATES[state]} · step ${run.step} of ${run.steps} · ${run.base}`;
+    const steps = state === "running" ? [] : [`step ${run.step} of ${run.steps}`];
+    const facts = [STATES[state], ...steps, run.base].join(" · ");
     const summary = element("summary", "run", element("b", "name", run.name), " ", facts);
     const body = element("div", "body", element("p", "text", run.text), buttons);
     const made = /** @type {HTMLDetailsElement} */ (element("details", `state-${state}`, summary, body));

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,18 @@ from tests.test_a1111_forge_keys import host_param
 from tests.test_nodes import pack_module
 from tests.webui_host import A1111, FORGE, PACK, WebUIServer, browser
 from tests.webui_models import save_for_a1111, save_for_forge
+from tests.webui_page import (
+    SMALL,
+    fill,
+    give_photos,
+    live,
+    open_tab,
+    screenshot,
+    show_tab,
+    wait_for_state,
+    wait_for_step,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -33,8 +45,6 @@ pytestmark = [
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 PROMPT = f"a photo of sks dog {HOSTILE}"
 LONG, SHORT = 100_000, 6  # steps: until it is stopped, and to its end
-WAIT_SEC = 400
-SMALL = {"resolution": 64, "rank": 4, "learning_rate": 0.01, "sample_inference_steps": 2}
 MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
 
 
@@ -56,55 +66,6 @@ def host(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web
 def context(host: WebUIServer) -> Iterator[BrowserContext]:
     with browser(host) as opened:
         yield opened
-
-
-def open_tab(context: BrowserContext, host: WebUIServer) -> Page:
-    """A new window with the tab in front."""
-    page = context.new_page()
-    page.goto(host.url, wait_until="domcontentloaded")
-    show_tab(page)
-    return page
-
-
-def show_tab(page: Page) -> None:
-    page.wait_for_selector("#txt2img_generate", state="visible")
-    page.click("#tabs > .tab-nav button:has-text('DreamBooth')")
-    page.wait_for_selector("#dreambooth_live[data-state]", state="visible")
-
-
-def fill(page: Page, **values: object) -> None:
-    """Put values into fields, which advanced ones must be shown for."""
-    if not page.is_visible("#dreambooth_sample_inference_steps"):
-        page.click("#dreambooth_advanced > .label-wrap")
-    for name, value in values.items():
-        field = page.locator(f"#dreambooth_{name}").locator("textarea, input").first
-        field.fill(str(value))
-        field.blur()
-
-
-def live(page: Page) -> str:
-    return page.inner_text("#dreambooth_live")
-
-
-def wait_until(page: Page, done: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SEC
-    while not done():
-        assert time.monotonic() < deadline, f"{what}: {live(page)}"
-        page.wait_for_timeout(200)
-
-
-def wait_for_state(page: Page, state: str) -> None:
-    wait_until(page, lambda: page.get_attribute("#dreambooth_live", "data-state") == state, state)
-
-
-def step(page: Page) -> int:
-    found = re.search(r"Step (\d+) of", live(page))
-    return int(found[1]) if found else 0
-
-
-def wait_for_step(page: Page, beyond: int = 0) -> int:
-    wait_until(page, lambda: step(page) > beyond, f"a step beyond {beyond}")
-    return step(page)
 
 
 def unhurt(page: Page) -> bool:
@@ -173,12 +134,6 @@ def test_photos_are_shown_as_they_will_be_trained_and_names_are_text(
     page.close()
 
 
-def give_photos(page: Page, photos: Path) -> None:
-    page.set_input_files("#dreambooth_uploads input[type=file]", sorted(photos.iterdir()))
-    page.wait_for_selector(".dreambooth-report")
-    assert "3 photos" in page.inner_text("#dreambooth_report")
-
-
 def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
     page = open_tab(context, host)
     give_photos(page, photos)
@@ -204,7 +159,7 @@ def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
     wait_until(page, lambda: page.locator("#dreambooth_chart polyline").count(), "a loss curve")
     page.click("#dreambooth_live button:has-text('Stop')")
     wait_for_state(page, "stopped")
-    stopped = int(re.search(r"step (\d+)", live(page))[1])
+    stopped = int(re.findall(r"step (\d+)", live(page))[0])
     assert stopped > seen
     assert (host.loras / "dog.safetensors").is_file()
 
@@ -264,10 +219,3 @@ def test_a_host_that_ends_in_mid_training_loses_nothing(host, context):
 
 def last_event(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text("utf-8").splitlines()[-1])
-
-
-def screenshot(page: Page, host: WebUIServer) -> None:
-    """A picture of the tab, for the documentation where DREAMBOOTH_SCREENSHOTS says."""
-    target = Path(os.environ.get("DREAMBOOTH_SCREENSHOTS") or host.data)
-    page.wait_for_timeout(1500)
-    page.screenshot(path=target / f"{host.kind.name}.png")

@@ -69,7 +69,7 @@ def save_for_a1111(models: Path) -> None:
     """A tiny checkpoint with the config and the tokenizer that A1111 needs for it."""
     clip, folder = models / "tiny-clip", models / "Stable-diffusion"
     clip.mkdir(parents=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     words = vocabulary() | {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
     pairs = [f"{first} {second}" for first, second in merge_ranks()]
     (clip / "vocab.json").write_text(json.dumps(words), "utf-8")
@@ -82,7 +82,7 @@ def save_for_a1111(models: Path) -> None:
 def save_for_forge(models: Path) -> None:
     """The smallest checkpoint that Forge takes for SD 1.5."""
     folder = models / "Stable-diffusion"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     save_with(FORGE_UNET, folder / "tiny.safetensors", "host")
 
 
