@@ -74,10 +74,9 @@ def require_base(path: PathLike, *, vae_given: bool = False) -> ModelFile:
     """
     model = identify(path)
     if model.family is None or model.kind not in ("checkpoint", "diffusers"):
-        raise ConfigError(
-            f"{path} is {model.description}; it cannot be trained.",
-            HINTS.get(model.kind, USE_BASE),
-        )
+        half_of_another = model.kind == "diffusion_model" and model.family is None
+        hint = USE_BASE if half_of_another else HINTS.get(model.kind, USE_BASE)
+        raise ConfigError(f"{path} is {model.description}; it cannot be trained.", hint)
     if not model.has_text_encoder:
         raise ConfigError(f"{path} is {model.description}; it cannot be trained.", USE_BASE)
     if not model.has_vae and not vae_given:
