@@ -57,6 +57,10 @@ class Run:
         return self.folder / "loss.png"
 
     @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
     def log(self) -> Path:
         return self.folder / "worker.log"
 

@@ -19,6 +19,7 @@ from ..events import (
     Stopped,
 )
 from ..files import check_writable
+from ..report import write_report
 from .checkpoint import checkpoints
 from .class_images import save_picture
 from .control import Control, Stop
@@ -68,12 +69,21 @@ def train(job: Job) -> Event:
         training.save_state(step)
     lora_path = training.save_lora(step)
     if step < max_train_steps:
+        stopped = Stopped(step, str(lora_path), resumable=True)
+        report_on(training, stopped)
         training.accelerator.wait_for_everyone()  # launchers end all soon after the first has ended
-        return Stopped(step, str(lora_path), resumable=True)
+        return stopped
     preview = training.sample(step)
     if preview is not None:
         save_picture(lora_path.with_suffix(".png"), preview)
-    return Finished(step, str(lora_path), time.monotonic() - began)
+    finished = Finished(step, str(lora_path), time.monotonic() - began)
+    report_on(training, finished)
+    return finished
+
+
+def report_on(training: Training, last: Event) -> None:
+    if training.accelerator.is_main_process:
+        write_report(training.job.run, training.config, last)
 
 
 @contextmanager
