@@ -15,7 +15,7 @@ from benchmarks.random_checkpoint import save_checkpoint
 from tests import comfy_host
 from trainer.config import Config, ModelConfig
 from trainer.run import Run
-from trainer.worker import layout, models
+from trainer.worker import layout, models, weights
 from trainer.worker.control import Control
 from trainer.worker.train import set_up
 from trainer.worker.training import Job
@@ -60,7 +60,7 @@ def expected_weights(base: Path, lora: Path) -> dict[str, torch.Tensor]:
     deltas = load_file(lora)
     expected: dict[str, torch.Tensor] = {}
     shapes = {
-        key: tuple(value.shape) for key, value in models.read_tensors(base, layout.UNET_PREFIX)
+        key: tuple(value.shape) for key, value in weights.read_tensors(base, layout.UNET_PREFIX)
     }
     to_original = [(b, a) for a, b in layout.unet_pairs(layout.unet_levels(shapes))]
     unet = models.load_unet(opened, torch.float32)

@@ -104,7 +104,7 @@ def test_plan_loads_no_weights_and_writes_nothing(
     config = make_config()
     (tmp_path / "config.json").write_text(config.to_json())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trainer.worker.models.safe_open", None)
+    monkeypatch.setattr("trainer.worker.weights.safe_open", None)
     before = set(tmp_path.rglob("*"))
     assert cli.main(["plan", "--config", "config.json", "--memory", "8"]) == 0
     out = capsys.readouterr().out

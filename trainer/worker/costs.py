@@ -1,6 +1,6 @@
 """What each part of a job costs in memory and work, from the checkpoint's header alone.
 
-Legend: B images, C latent channels, h w latent height and width (pixels / 8), L = 77 tokens.
+Legend: B images, C latent channels, h w latent height and width, L = 77 tokens.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def single_cost(step: Step) -> Cost:
     if not step.numbers.on_cpu:
         norms_in_float32(unet, *encoders)
     noise_scheduler = models.load_noise_scheduler(base)
+    side = latent_side(step.model, step.resolution)
 
     def compute() -> None:
         with precision(CPU, dtype):
@@ -124,7 +125,9 @@ def single_cost(step: Step) -> Cost:
             if encoders:
                 texts = [""] * step.num_images
                 prompts = models.encode_prompts(base.family, encoders, texts)
-            loss, _ = diffusion_loss(unet, noise_scheduler, fake_batch(step, prompts))
+            loss, _ = diffusion_loss(
+                unet, noise_scheduler, fake_batch(step.num_images, side, prompts)
+            )
         loss.backward()
 
     with without_contents(unet, *encoders):
@@ -145,8 +148,7 @@ def fake_prompts(base: BaseModel, unet: Any, count: int) -> PromptEmbeds:
     return PromptEmbeds(embeds, torch.zeros(count, pooled))
 
 
-def fake_batch(step: Step, prompts: PromptEmbeds) -> Batch:
-    count, side = step.num_images, step.resolution // 8
+def fake_batch(count: int, side: int, prompts: PromptEmbeds) -> Batch:
     latents = torch.zeros(count, 4, side, side)  # (B, C, h, w)
     return Batch(
         latents=latents,
@@ -160,6 +162,12 @@ def fake_batch(step: Step, prompts: PromptEmbeds) -> Batch:
 
 
 @cache
+def latent_side(model: ModelConfig, resolution: int) -> int:
+    with torch.device("meta"):
+        return resolution // models.vae_factor(models.load_vae(models.open_base(model)))
+
+
+@cache
 @torch.no_grad()
 def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolution: int) -> Cost:
     """Of one sampling step of so many pictures, with and without prompt at once."""
@@ -169,9 +177,10 @@ def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolut
     if not numbers.on_cpu:
         norms_in_float32(unet)
     sampler = Sampler((resolution, resolution), 1.0, 1, lambda: None)
+    side = latent_side(model, resolution)
 
     def compute() -> None:
-        latents = torch.zeros(2 * count, 4, resolution // 8, resolution // 8)
+        latents = torch.zeros(2 * count, 4, side, side)
         prompts = fake_prompts(base, unet, count)
         drawer: Any = Drawer(unet, None, None, CPU, numbers.traced)  # pyright: ignore
         conditions = guided_conditions(drawer, sampler, prompts, prompts[:1])
@@ -192,7 +201,8 @@ def vae_cost(model: ModelConfig, resolution: int, *, decoding: bool) -> Cost:
     def compute() -> None:
         if decoding:
             vae.enable_tiling()
-            vae.decode(torch.zeros(1, 4, resolution // 8, resolution // 8))
+            side = resolution // models.vae_factor(vae)
+            vae.decode(torch.zeros(1, 4, side, side))
         else:
             vae.encode(torch.zeros(1, 3, resolution, resolution))
 

@@ -7,25 +7,23 @@ Legend: B images, L = 77 tokens, D text width, P pooled width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from ..config import ModelConfig, PredictionType
 from ..errors import ConfigError
-from ..model_file import ModelFile, predicts_velocity, read_header, require_base, require_vae
+from ..model_file import ModelFile, predicts_velocity, require_base, require_vae
 from ..tokenizer import END, prompt_ids
 from . import layout
-from .halted import is_out_of_memory
 from .layout import Weights
+from .weights import complete, fill, read_weights
 
 
 @dataclass(frozen=True)
@@ -211,6 +209,11 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
     return fill(vae, weights, "VAE", path)
 
 
+def vae_factor(vae: AutoencoderKL) -> int:
+    """Pixels per latent, 8 in every Stable Diffusion."""
+    return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
     """The frozen text encoders in `dtype`, one or (SDXL) two."""
     load = load_text_encoder_folder if base.is_folder else load_text_encoder_part
@@ -275,72 +278,6 @@ def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
         "torch_dtype": dtype,
         "variant": None if plain else "fp16",
     }
-
-
-def read_weights(path: Path, prefix: str, dtype: torch.dtype) -> Weights:
-    """Read the floating-point weights under a prefix, without it, as `dtype`."""
-    return {key: value.to(dtype) for key, value in read_tensors(path, prefix)}
-
-
-def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if torch.empty(0).is_meta:
-        for key, info in read_header(path).tensors.items():
-            if key.startswith(prefix) and info.dtype.startswith(("F", "BF")):
-                yield key.removeprefix(prefix), torch.empty(info.shape)
-        return
-    with safe_open(str(path), framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
-            if key.startswith(prefix):
-                value = file.get_tensor(key)
-                if value.is_floating_point():
-                    yield key.removeprefix(prefix), value
-
-
-@contextmanager
-def complete(part: str, path: Path) -> Iterator[None]:
-    """Blame the file where a part cannot be built from the names and shapes that it has.
-
-    Raises:
-        ConfigError: in place of the error of a lookup, of arithmetic or of the part's class.
-    """
-    try:
-        yield
-    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError, OSError,
-            RuntimeError, StopIteration, SafetensorError) as error:  # fmt: skip
-        if is_out_of_memory(error):
-            raise
-        raise ConfigError(
-            f"{path.name}: the {part} is incomplete or damaged ({error!r:.200}).",
-            "The file is damaged or of a kind that cannot be trained; use another one.",
-        ) from error
-
-
-def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> Any:
-    """Put weights into a model made on the meta device, and freeze it.
-
-    Raises:
-        ConfigError: a weight is missing or has another shape.
-    """
-    expected = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    for name, shape in expected.items():
-        found = tuple(weights[name].shape) if name in weights else None
-        if found != shape:
-            raise ConfigError(
-                f"{path.name}: the {part}'s {name} has shape {found}, not {shape}.",
-                "The file is damaged or of a kind that cannot be trained; use another one.",
-            )
-    model.load_state_dict(weights, strict=False, assign=True)
-    fill_buffers(model)
-    return model.requires_grad_(False).eval()
-
-
-def fill_buffers(model: nn.Module) -> None:
-    """Make the one kind of buffer that these models have: CLIP's row of positions."""
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta:
-                assert name == "position_ids", name
-                module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
 
 
 def encode_prompts(

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
 from torch import Tensor
 
-from .models import PromptEmbeds
+from .models import PromptEmbeds, vae_factor
 from .randomness import generator
 
 
@@ -121,7 +121,6 @@ def to_picture(pixels: Tensor) -> Image.Image:
 
 def starting_noise(drawer: Drawer, sampler: Sampler, seed: int) -> Tensor:
     """The noise (1, C, h, w) of one picture, from its own seed."""
-    factor = 2 ** (len(drawer.vae.config["block_out_channels"]) - 1)
-    height, width = (side // factor for side in sampler.size)
+    height, width = (side // vae_factor(drawer.vae) for side in sampler.size)
     shape = (1, drawer.vae.config["latent_channels"], height, width)
     return torch.randn(shape, generator=generator(seed, "sample"))
