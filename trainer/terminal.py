@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .events import (
     Checkpoint,
@@ -21,6 +23,10 @@ from .events import (
     Warning,
     to_line,
 )
+from .run import Run
+
+if TYPE_CHECKING:
+    from .worker.control import Control, Report
 
 GIB = 1024**3
 STOPPING = "Stopping after this step; press Ctrl-C again to leave at once."
@@ -150,3 +156,31 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
         if hasattr(signal, name):  # SIGBREAK on Windows, SIGHUP elsewhere
             signal.signal(getattr(signal, name), first)
+
+
+def run_job(
+    options: argparse.Namespace, run: Run | None, execute: Callable[[Report, Control], Event]
+) -> int:
+    """Do a job in this process, shown on the terminal and stopped by signals."""
+    from .worker.__main__ import guarded
+    from .worker.control import Control
+
+    control = Control()
+    stop_on_signals(control.stop.set)
+    if not is_main_process():
+        return guarded(None, lambda heard: execute(heard, control), lambda event: None)
+    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+
+    def report(event: Event) -> None:
+        try:
+            show(event)
+        except OSError:  # the terminal or pipe has gone: say no more, save and stop
+            control.stop.set()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return guarded(run, lambda heard: execute(heard, control), report)
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process, of those that accelerate launched, that reports."""
+    return os.environ.get("RANK", "0") == "0"
