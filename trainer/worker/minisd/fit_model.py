@@ -3,7 +3,7 @@
 First the VAE on crops of pictures, then the pictures' latents once and for all, then U-Net and text
 encoder together. Every stage is seeded, and goes on from what the folder holds.
 
-Legend: B pictures, H W pixels, h w latent height and width (pixels / 8).
+Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
 from .parts import (
     SIDE_PX,
+    VAE_FACTOR,
     encode,
     make_noise_scheduler,
     make_text_encoder,
@@ -37,9 +39,11 @@ CROP_PX = 64
 KL_WEIGHT = 1e-6
 UNCONDITIONAL_SHARE = 0.1  # of captions left out, for classifier-free guidance
 SNR_GAMMA = 5.0  # arXiv 2303.09556: the hardly noised steps teach little, so they weigh less
+VIEWS = 2  # times that a step shows each of its pictures
 CHUNK = 256  # pictures rendered and encoded at a time
-NUM_SCALES = 5  # at which pictures are compared; the coarse ones teach colours
+NUM_SCALES = 4  # at which pictures are compared; the coarse ones teach colours
 CRISPNESS = 0.5  # weight of differences between neighbouring pixels
+DECORRELATION = 0.4
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,11 @@ class Recipe:
 
     seed: int = 1
     num_vae_pictures: int = 8192
-    num_pictures: int = 50_000
+    num_pictures: int = 24_000
     vae_batch: int = 16
     batch: int = 32
-    vae: Plan = Plan(7000, 1.5e-3, warmup=100, averaging=200)
-    unet: Plan = Plan(40_000, 5e-4)
+    vae: Plan = Plan(3000, 1.5e-3, warmup=100, averaging=200)
+    unet: Plan = Plan(3500, 1e-3, warmup=200, averaging=400)
 
 
 class Denoiser(nn.Module):
@@ -61,13 +65,31 @@ class Denoiser(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.unet = make_unet()
+        self.unet.set_attn_processor(AttnProcessor())  # with a backward pass twice as fast on a CPU
         self.text_encoder = make_text_encoder()
+
+
+class Painter(nn.Module):
+    """The VAE, and a linear view of its latents that only its training uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vae = make_vae()
+        self.colours = nn.Conv2d(4, 3, 1)
+
+    def forward(self, pixels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Any]:
+        """The picture again (B, 3, H, W), the latents' colours (B, 3, h, w), and the posterior."""
+        vae: Any = self.vae
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(pixels).latent_dist
+            decoded = vae.decode(posterior.sample(rng)).sample
+        return decoded.float(), self.colours(posterior.mean.float()), posterior
 
 
 def fit_vae(recipe: Recipe, work: Path) -> AutoencoderKL:
     """Learn to reproduce pictures; gives the VAE with averaged weights."""
     torch.manual_seed(recipe.seed)
-    vae = make_vae()
+    painter = Painter()
     images = pictures(recipe.seed, range(recipe.num_vae_pictures))  # (N, H, W, 3)
 
     def step_loss(step: int) -> Tensor:
@@ -78,28 +100,41 @@ def fit_vae(recipe: Recipe, work: Path) -> AutoencoderKL:
             images[place, y : y + CROP_PX, x : x + CROP_PX]
             for place, (y, x) in zip(places, corners, strict=True)
         ]
-        return vae_loss(vae, to_pixels(np.stack(crops)), step)
+        return vae_loss(painter, to_pixels(np.stack(crops)), step)
 
-    load_into(vae, fit(vae, step_loss, recipe.vae, work / "vae_state.safetensors"))
-    return vae.eval().requires_grad_(False)
+    load_into(painter, fit(painter, step_loss, recipe.vae, work / "vae_state.safetensors"))
+    return painter.vae.eval().requires_grad_(False)
 
 
 def load_into(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model.load_state_dict(weights, strict=False)
 
 
-def vae_loss(vae: AutoencoderKL, pixels: Tensor, seed: int) -> Tensor:
+def vae_loss(painter: Painter, pixels: Tensor, seed: int) -> Tensor:
     """Difference in colours and edges at several scales, and a touch of order in the latents."""
-    rng = torch.Generator().manual_seed(seed)
-    with torch.autocast("cpu", torch.bfloat16):
-        posterior: Any = vae.encode(pixels).latent_dist  # pyright: ignore
-        decoded: Any = vae.decode(posterior.sample(rng)).sample  # pyright: ignore
-    loss = KL_WEIGHT * posterior.kl().mean()
-    found = decoded.float()
+    found, colours, posterior = painter(pixels, torch.Generator().manual_seed(seed))
+    small = F.avg_pool2d(pixels, VAE_FACTOR)
+    loss = KL_WEIGHT * posterior.kl().mean() + F.l1_loss(opponent(colours), opponent(small))
+    loss = loss + DECORRELATION * correlation(posterior.mean.float())
+    found, wanted = opponent(found), opponent(pixels)
     for _ in range(NUM_SCALES):
-        loss = loss + F.l1_loss(found, pixels) + CRISPNESS * edge_loss(found, pixels)
-        found, pixels = F.avg_pool2d(found, 2), F.avg_pool2d(pixels, 2)
+        loss = loss + F.l1_loss(found, wanted) + F.mse_loss(found, wanted)
+        loss = loss + CRISPNESS * edge_loss(found, wanted)
+        found, wanted = F.avg_pool2d(found, 2), F.avg_pool2d(wanted, 2)
     return loss
+
+
+def opponent(pixels: Tensor) -> Tensor:
+    """Lightness, red against blue and green against both (B, 3, H, W), by which hues weigh more."""
+    red, green, blue = pixels.unbind(1)
+    return torch.stack([(red + green + blue) / 3, red - blue, red - 2 * green + blue], 1)
+
+
+def correlation(latents: Tensor) -> Tensor:
+    """Mean square of the correlations between channels of (B, 4, h, w)."""
+    channels = latents.transpose(0, 1).flatten(1)
+    correlations = torch.corrcoef(channels)
+    return (correlations - torch.eye(len(channels))).square().mean()
 
 
 def edge_loss(found: Tensor, wanted: Tensor) -> Tensor:
@@ -118,12 +153,14 @@ def latents(recipe: Recipe, vae: AutoencoderKL, work: Path) -> Tensor:
         for start in range(0, recipe.num_pictures, CHUNK):
             stop = min(start + CHUNK, recipe.num_pictures)
             pixels = to_pixels(pictures(recipe.seed, range(start, stop)))
-            encoded: Any = vae.encode(pixels)
-            found.append(encoded.latent_dist.mean)
+            with torch.autocast("cpu", torch.bfloat16):
+                encoded: Any = vae.encode(pixels)
+            found.append(encoded.latent_dist.mean.float())
             print(f"latents {stop}/{recipe.num_pictures}")
         means = torch.cat(found)
         factor = torch.tensor(1 / means.std().item())
-        write_atomic(file, save({"latents": (means * factor).half(), "scaling_factor": factor}))
+        scaled = (means * factor).half().contiguous()
+        write_atomic(file, save({"latents": scaled, "scaling_factor": factor}))
     kept = load_file(file)
     vae.register_to_config(scaling_factor=kept["scaling_factor"].item())
     return kept["latents"]
@@ -141,21 +178,26 @@ class Lesson:
         return make_noise_scheduler().alphas_cumprod
 
     def loss(self, model: Denoiser, step: int) -> Tensor:
-        """Weighted error of the predicted noise."""
+        """Weighted error of the predicted noise.
+
+        Each picture is shown at `VIEWS` times with one caption, since reading a caption costs
+        almost as much as denoising.
+        """
         recipe, size = self.recipe, self.recipe.batch
         rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        places = torch.randint(0, len(self.latents), (size,), generator=rng)
-        clean = self.latents[places].float()  # (B, 4, h, w)
+        places = torch.randint(0, len(self.latents), (size // VIEWS,), generator=rng)
+        prompts = [caption_number(recipe.seed, int(place), step) for place in places]
+        dropped = torch.rand(len(prompts), generator=rng) < UNCONDITIONAL_SHARE
+        prompts = ["" if drop else text for drop, text in zip(dropped, prompts, strict=True)]
+        clean = self.latents[places].float().repeat(VIEWS, 1, 1, 1)  # (B, 4, h, w)
         noise = torch.randn(clean.shape, generator=rng)
         timesteps = torch.randint(0, 1000, (size,), generator=rng)
         alphas = self.alphas[timesteps]  # (B,)
         share = alphas[:, None, None, None]
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
-        prompts = [caption_number(recipe.seed, int(place), step) for place in places]
-        dropped = torch.rand(size, generator=rng) < UNCONDITIONAL_SHARE
-        prompts = ["" if drop else text for drop, text in zip(dropped, prompts, strict=True)]
         with torch.autocast("cpu", torch.bfloat16):
-            found = model.unet(noisy, timesteps, encode(model.text_encoder, prompts)).sample
+            told = encode(model.text_encoder, prompts).repeat(VIEWS, 1, 1)
+            found = model.unet(noisy, timesteps, told).sample
         error = F.mse_loss(found.float(), noise, reduction="none").mean((1, 2, 3))  # (B,)
         snr = alphas / (1 - alphas)
         return (error * snr.clamp(max=SNR_GAMMA) / snr).mean()

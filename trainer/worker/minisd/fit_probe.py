@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
@@ -27,34 +29,61 @@ from .scene import Scene, random_scene
 from .subject import subject, view_of
 
 SEED = 7
-NUM_SCENES, NUM_PAIRS = 48, 24  # of each batch
+SCENES_PER_BATCH, PAIRS_PER_BATCH = 48, 24
+NUM_SCENES, NUM_INDIVIDUALS, NUM_VIEWS = 12_000, 3_400, 4  # drawn to learn from
 CLASSES_PER_BATCH = 4  # few, so that most pairs are told apart within their class
 TEMPERATURE = 0.1
-PLAN = Plan(3000, 2e-3, warmup=100, averaging=200)
+PLAN = Plan(2500, 2e-3, warmup=100, averaging=200)
 NUM_FRESH = 2000
 FRESH, FRESH_SUBJECTS = 1_000_000, 500_000  # seeds that no training picture has
 
 
-def draw(scenes: list[Scene]) -> Tensor:
-    """(B, 3, H, W)"""
-    return to_pixels(np.stack([render(scene).image for scene in scenes]))
+@dataclass(frozen=True)
+class Lessons:
+    """Pictures drawn once, to be shown many times: scenes, and views of individuals."""
+
+    scenes: list[Scene]
+    scene_images: NDArray[np.uint8]  # (N, H, W, 3)
+    class_nouns: NDArray[np.str_]  # (M,) of each individual
+    view_images: NDArray[np.uint8]  # (M, NUM_VIEWS, H, W, 3)
 
 
-def pairs(rng: np.random.Generator, number: int, first_seed: int, last_seed: int) -> list[Scene]:
-    """First views of `number` individuals, then second views of the same."""
-    nouns = rng.choice(CLASSES, CLASSES_PER_BATCH, replace=False)
-    seeds = rng.integers(first_seed, last_seed, number)
-    looks = [subject(str(nouns[place % len(nouns)]), int(seed)) for place, seed in enumerate(seeds)]
-    return [view_of(look, rng) for _ in range(2) for look in looks]
-
-
-def step_loss(probe: Probe, step: int) -> Tensor:
-    rng = np.random.Generator(np.random.PCG64((SEED, step)))
+def draw_lessons() -> Lessons:
+    rng = np.random.Generator(np.random.PCG64(SEED))
     scenes = [random_scene(rng) for _ in range(NUM_SCENES)]
-    scenes += pairs(rng, NUM_PAIRS, 0, FRESH_SUBJECTS)
-    seen = probe(softened(draw(scenes), rng))
-    loss = sum(fact_loss(seen.facts[fact], fact, scenes) for fact in FACTS)
-    return loss + identity_loss(seen.identity[NUM_SCENES:])
+    nouns = [CLASSES[i % len(CLASSES)] for i in range(NUM_INDIVIDUALS)]
+    looks = [subject(noun, i) for i, noun in enumerate(nouns)]
+    views = [[render(view_of(look, rng)).image for _ in range(NUM_VIEWS)] for look in looks]
+    return Lessons(scenes, images_of(scenes), np.array(nouns), np.array(views))
+
+
+def images_of(scenes: list[Scene]) -> NDArray[np.uint8]:
+    return np.stack([render(scene).image for scene in scenes])
+
+
+def step_loss(probe: Probe, lessons: Lessons, step: int) -> Tensor:
+    rng = np.random.Generator(np.random.PCG64((SEED, step)))
+    places = rng.choice(len(lessons.scenes), SCENES_PER_BATCH, replace=False)
+    nouns = rng.choice(CLASSES, CLASSES_PER_BATCH, replace=False)
+    known = np.flatnonzero(np.isin(lessons.class_nouns, nouns))
+    people = rng.choice(known, PAIRS_PER_BATCH, replace=False)
+    first = rng.integers(NUM_VIEWS, size=PAIRS_PER_BATCH)
+    second = (first + rng.integers(1, NUM_VIEWS, size=PAIRS_PER_BATCH)) % NUM_VIEWS
+    views = [lessons.view_images[people, view] for view in (first, second)]
+    pixels = to_pixels(np.concatenate([lessons.scene_images[places], *views]))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = probe(softened(pixels, rng))
+    scenes = [lessons.scenes[place] for place in places]
+    loss = sum(fact_loss(seen.facts[fact].float(), fact, scenes) for fact in FACTS)
+    return loss + identity_loss(seen.identity[SCENES_PER_BATCH:].float())
+
+
+def fresh_pairs(rng: np.random.Generator) -> Tensor:
+    """(B, 3, H, W) first views of individuals that are new to the probe, then second views."""
+    nouns = rng.choice(CLASSES, CLASSES_PER_BATCH, replace=False)
+    seeds = rng.integers(FRESH_SUBJECTS, 2 * FRESH_SUBJECTS, PAIRS_PER_BATCH)
+    looks = [subject(str(nouns[i % len(nouns)]), int(seed)) for i, seed in enumerate(seeds)]
+    return to_pixels(images_of([view_of(look, rng) for _ in range(2) for look in looks]))
 
 
 def softened(pixels: Tensor, rng: np.random.Generator) -> Tensor:
@@ -90,13 +119,12 @@ def accuracy(probe: Probe) -> dict[str, float]:
     right: dict[str, list[bool]] = {fact: [] for fact in (*FACTS, "identity")}
     for _ in range(NUM_FRESH // 100):
         scenes = [random_scene(rng) for _ in range(100)]
-        seen = probe(draw(scenes))
+        seen = probe(to_pixels(images_of(scenes)))
         for fact, options in FACTS.items():
             said = [options[int(place)] for place in seen.facts[fact].argmax(1)]
             known = [(truths(scene)[fact], word) for scene, word in zip(scenes, said, strict=True)]
             right[fact] += [wanted == word for wanted, word in known if wanted is not None]
-        views = pairs(rng, NUM_PAIRS, FRESH_SUBJECTS, 2 * FRESH_SUBJECTS)
-        first, second = probe(draw(views)).identity.chunk(2)
+        first, second = probe(fresh_pairs(rng)).identity.chunk(2)
         found = (first @ second.T).argmax(1) == torch.arange(len(first))
         right["identity"] += found.tolist()
     return {fact: round(float(np.mean(hits)), 4) for fact, hits in right.items()}
@@ -108,8 +136,10 @@ def main() -> None:
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
-    probe = Probe()
-    weights = fit(probe, lambda s: step_loss(probe, s), PLAN, work / "probe_state.safetensors")
+    probe, lessons = Probe(), draw_lessons()
+    weights = fit(
+        probe, lambda s: step_loss(probe, lessons, s), PLAN, work / "probe_state.safetensors"
+    )
     probe.load_state_dict(weights)
     report = accuracy(probe)
     print(json.dumps(report, indent=2))

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -32,17 +34,19 @@ TOKEN_TABLE = "embeddings.token_embedding.weight"
 UNTRAINED_SEED, UNTRAINED_STD = 49408, 0.02  # as CLIP's embeddings are before any training
 PRECISE = ("vae.", f"text_encoder.{TOKEN_TABLE}")  # small, or used row by row
 SCALE = ".scale"
+SCALING_FACTOR = "scaling_factor"  # of latents, in the file's metadata
 
 
-def pack(parts: Mapping[str, nn.Module], scaling_factor: float) -> bytes:
-    """The file's bytes for the parts unet, text_encoder (of `TOKENS` alone) and vae."""
+def pack(unet: nn.Module, text_encoder: nn.Module, vae: AutoencoderKL) -> bytes:
+    """The file's bytes; the text encoder has the embeddings of `TOKENS` alone."""
+    parts = {"unet": unet, "text_encoder": text_encoder, "vae": vae}
     weights = {
         f"{part}.{name}": value
         for part, model in parts.items()
         for name, value in model.state_dict().items()
     }
     packed = dict(item for name, value in weights.items() for item in pack_one(name, value))
-    return save(packed, {"scaling_factor": repr(scaling_factor)})
+    return save(packed, {SCALING_FACTOR: repr(vae.config["scaling_factor"])})
 
 
 def pack_one(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -82,6 +86,8 @@ def untrained_tokens() -> Tensor:
 def expand(file: Path, folder: Path) -> None:
     """Write a packed file as a diffusers folder."""
     weights = unpack(load_file(file))
+    with safe_open(str(file), framework="pt") as header:
+        scaling_factor = float(header.metadata()[SCALING_FACTOR])
     with torch.device("meta"):
         models: dict[str, Any] = {
             "unet": make_unet(),
@@ -95,6 +101,8 @@ def expand(file: Path, folder: Path) -> None:
             if name.startswith(f"{part}.")
         }
         model.load_state_dict(own, strict=True, assign=True)
+        if part == "vae":
+            model.register_to_config(scaling_factor=scaling_factor)
         model.save_pretrained(folder / part)
     make_noise_scheduler().save_pretrained(folder / "scheduler")
     write_atomic(folder / "model_index.json", '{"_class_name": "StableDiffusionPipeline"}\n')

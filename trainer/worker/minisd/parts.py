@@ -1,6 +1,6 @@
 """The networks of the small model: Stable Diffusion 1's architecture in diffusers' layout.
 
-Legend: B pictures, h w latent height and width (pixels / 8), L = 77 tokens, D = 768 text width.
+Legend: B pictures, h w latent height and width (pixels / 4), L = 77 tokens, D = 768 text width.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from ...tokenizer import END, START, prompt_ids
 from .names import words
 
 SIDE_PX = 128
+VAE_FACTOR = 4
 VOCABULARY = 49408
 TEXT_WIDTH = 768  # by which Stable Diffusion 1 is known
 TOKENS = sorted({token for word in (*words(), ",") for token in prompt_ids(word)})
 
 
 def make_vae() -> AutoencoderKL:
-    """Pixels to latents of an eighth of the side, four channels."""
+    """Pixels to latents of a quarter of the side, four channels."""
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
-        up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
-        block_out_channels=(16, 32, 64, 128),  # pyright: ignore[reportArgumentType]
+        down_block_types=("DownEncoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
+        block_out_channels=(16, 48, 96),  # pyright: ignore[reportArgumentType]
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,
@@ -36,15 +37,15 @@ def make_vae() -> AutoencoderKL:
 
 
 def make_unet() -> UNet2DConditionModel:
-    """Two levels, each with attention to the text."""
+    """Three levels, all but the finest with attention to the text."""
     return UNet2DConditionModel(
-        sample_size=SIDE_PX // 8,
-        block_out_channels=(96, 192),
+        sample_size=SIDE_PX // VAE_FACTOR,
+        block_out_channels=(64, 128, 192),
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=8,
+        attention_head_dim=4,  # in diffusers the number of heads; more of them are slow on a CPU
     )
 
 

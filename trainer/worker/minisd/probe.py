@@ -71,7 +71,7 @@ class Probe(nn.Module):
         for width in WIDTHS:
             self.stages.append(
                 nn.Sequential(
-                    nn.Conv2d(before, width, 3, padding=1, stride=1 if before == 3 else 2),
+                    nn.Conv2d(before, width, 3, padding=1, stride=2),
                     nn.GroupNorm(8, width),
                     nn.SiLU(),
                     nn.Conv2d(width, width, 3, padding=1),
