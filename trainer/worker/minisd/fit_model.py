@@ -56,7 +56,7 @@ class Recipe:
     vae_batch: int = 16
     batch: int = 32
     vae: Plan = Plan(3000, 1.5e-3, warmup=100, averaging=200)
-    unet: Plan = Plan(3500, 1e-3, warmup=200, averaging=400)
+    unet: Plan = Plan(12_000, 1e-3, warmup=200)
 
 
 class Denoiser(nn.Module):
