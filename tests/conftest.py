@@ -13,10 +13,11 @@ from PIL import Image
 
 from benchmarks.random_checkpoint import save_checkpoint
 from trainer.config import Config
+from trainer.worker.minisd.render import render
+from trainer.worker.minisd.subject import subject, view_of
 
 PROMPT = "a photo of sks dog"
 CLASS_PROMPT = "a photo of a dog"
-SAMPLE_PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "dreambooth"
 
 CheckpointMaker = Callable[..., Path]
 ConfigMaker = Callable[..., Config]
@@ -56,6 +57,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=int)
         pixels = (smooth + noise).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"photo_{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dog_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of five drawn views of one dog, which the documentation's pictures show."""
+    folder = tmp_path_factory.mktemp("dog")
+    rng, look = np.random.Generator(np.random.PCG64(3)), subject("dog", 1)
+    for place in ("meadow", "beach", "room", "snow", "city"):
+        pixels = render(view_of(look, rng, place), 512).image
+        Image.fromarray(pixels).save(folder / f"{place}.png")
     return folder
 
 

@@ -62,8 +62,17 @@ def refusal(page: Page, button: str) -> str:
 
 
 def choose_base(page: Page, name: str) -> None:
-    page.click("#dreambooth_base input")
-    page.click(f"#dreambooth_base ul li:has-text('{name}')")
+    option = page.locator(f"#dreambooth_base ul li:has-text('{name}')")
+
+    def opened() -> bool:
+        """A list that is open while the host sends a new one closes."""
+        page.locator("#dreambooth_base input").blur()
+        page.click("#dreambooth_base input")
+        page.wait_for_timeout(500)
+        return option.is_visible()
+
+    wait_until(page, opened, name)
+    option.click()
 
 
 def told_of_base(page: Page, text: str) -> None:

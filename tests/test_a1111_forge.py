@@ -172,9 +172,10 @@ def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
     page.close()
 
 
-def test_the_result_draws_in_the_host(host, context, photos):
+def test_the_result_draws_in_the_host(host, context, dog_photos):
     page = open_tab(context, host)
-    fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT, folder=photos)
+    give_photos(page, dog_photos)
+    fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT)
     page.click("#dreambooth_train")
     wait_for_state(page, "finished")
     screenshot(page, host)

@@ -33,7 +33,7 @@ def pack_module(name: str) -> ModuleType:
 class_sets = pack_module("nodes.class_sets")
 fields = pack_module("nodes.fields")
 graph = pack_module("nodes.graph")
-grid = pack_module("trainer.grid")
+grid = pack_module("nodes.grid")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")

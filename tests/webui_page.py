@@ -68,9 +68,10 @@ def wait_for_step(page: Page, beyond: int = 0) -> int:
 
 
 def give_photos(page: Page, photos: Path) -> None:
-    page.set_input_files("#dreambooth_uploads input[type=file]", sorted(photos.iterdir()))
+    files = sorted(photos.iterdir())
+    page.set_input_files("#dreambooth_uploads input[type=file]", files)
     page.wait_for_selector(".dreambooth-report")
-    assert "3 photos" in page.inner_text("#dreambooth_report")
+    assert f"{len(files)} photos" in page.inner_text("#dreambooth_report")
 
 
 def screenshot(page: Page, host: WebUIServer) -> None:

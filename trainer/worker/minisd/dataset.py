@@ -22,11 +22,11 @@ def caption_number(seed: int, index: int, telling: int) -> str:
     return caption(scene_number(seed, index), rng)
 
 
-def pictures(seed: int, indices: range) -> NDArray[np.uint8]:
-    """(N, H, W, 3)"""
-    found = np.empty((len(indices), SIDE_PX, SIDE_PX, 3), np.uint8)
+def pictures(seed: int, indices: range, side: int = SIDE_PX) -> NDArray[np.uint8]:
+    """(N, side, side, 3)"""
+    found = np.empty((len(indices), side, side, 3), np.uint8)
     for place, index in enumerate(indices):
-        found[place] = render(scene_number(seed, index), SIDE_PX).image
+        found[place] = render(scene_number(seed, index), side).image
     return found
 
 

@@ -1,7 +1,8 @@
 """The small model's training from scratch: `python -m trainer.worker.minisd.fit_model --work DIR`.
 
-First the VAE on crops of pictures, then the pictures' latents once and for all, then U-Net and text
-encoder together. Every stage is seeded, and goes on from what the folder holds.
+First the VAE on crops of pictures; then U-Net and text encoder together on the latents of pictures,
+first of half the side, where four times as many are seen in the same time, then of the whole side.
+Every part is seeded, and goes on from what the folder holds.
 
 Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,28 @@ CROP_PX = 64
 KL_WEIGHT = 1e-6
 UNCONDITIONAL_SHARE = 0.1  # of captions left out, for classifier-free guidance
 SNR_GAMMA = 5.0  # arXiv 2303.09556: the hardly noised steps teach little, so they weigh less
-VIEWS = 2  # times that a step shows each of its pictures
 CHUNK = 256  # pictures rendered and encoded at a time
 NUM_SCALES = 4  # at which pictures are compared; the coarse ones teach colours
 CRISPNESS = 0.5  # weight of differences between neighbouring pixels
 DECORRELATION = 0.4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the U-Net's and text encoder's training.
+
+    Args:
+        side: of the pictures, in pixels.
+        num_pictures: whose latents are computed beforehand.
+        views: times that a step shows each of its pictures, with one caption and different noise,
+            since reading a caption costs almost as much as denoising.
+    """
+
+    side: int
+    num_pictures: int
+    batch: int
+    views: int
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -52,11 +70,12 @@ class Recipe:
 
     seed: int = 1
     num_vae_pictures: int = 8192
-    num_pictures: int = 24_000
     vae_batch: int = 16
-    batch: int = 32
     vae: Plan = Plan(3000, 1.5e-3, warmup=100, averaging=200)
-    unet: Plan = Plan(12_000, 1e-3, warmup=200)
+    stages: tuple[Stage, ...] = (
+        Stage(SIDE_PX // 2, 48_000, 64, 4, Plan(12_000, 1e-3, warmup=200, anneal=0)),
+        Stage(SIDE_PX, 24_000, 32, 2, Plan(8000, 7e-4, warmup=200)),
+    )
 
 
 class Denoiser(nn.Module):
@@ -90,10 +109,11 @@ def fit_vae(recipe: Recipe, work: Path) -> AutoencoderKL:
     """Learn to reproduce pictures; gives the VAE with averaged weights."""
     torch.manual_seed(recipe.seed)
     painter = Painter()
-    images = pictures(recipe.seed, range(recipe.num_vae_pictures))  # (N, H, W, 3)
+    draw = cache(lambda: pictures(recipe.seed, range(recipe.num_vae_pictures)))  # (N, H, W, 3)
 
     def step_loss(step: int) -> Tensor:
         rng = np.random.Generator(np.random.PCG64((recipe.seed, step)))
+        images = draw()
         places = rng.integers(0, len(images), recipe.vae_batch)
         corners = rng.integers(0, SIDE_PX - CROP_PX + 1, (recipe.vae_batch, 2))
         crops = [
@@ -145,32 +165,39 @@ def edge_loss(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def latents(recipe: Recipe, vae: AutoencoderKL, work: Path) -> Tensor:
-    """(N, 4, h, w) means in float16, scaled to unit spread by the VAE's own factor."""
-    file = work / "latents.safetensors"
+def set_scaling_factor(vae: AutoencoderKL, recipe: Recipe) -> None:
+    """Let the VAE know how to bring latents to unit spread."""
+    pixels = to_pixels(pictures(recipe.seed, range(CHUNK)))
+    vae.register_to_config(scaling_factor=1 / encoded(vae, pixels).std().item())
+
+
+def encoded(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+    """The means of latents (B, 4, h, w)."""
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior: Any = vae.encode(pixels)
+    return posterior.latent_dist.mean.float()
+
+
+@torch.no_grad()
+def latents(recipe: Recipe, stage: Stage, vae: AutoencoderKL, work: Path) -> Tensor:
+    """(N, 4, h, w), scaled, in float16."""
+    file = work / f"latents_{stage.side}.safetensors"
     if not file.exists():
         found: list[Tensor] = []
-        for start in range(0, recipe.num_pictures, CHUNK):
-            stop = min(start + CHUNK, recipe.num_pictures)
-            pixels = to_pixels(pictures(recipe.seed, range(start, stop)))
-            with torch.autocast("cpu", torch.bfloat16):
-                encoded: Any = vae.encode(pixels)
-            found.append(encoded.latent_dist.mean.float())
-            print(f"latents {stop}/{recipe.num_pictures}")
-        means = torch.cat(found)
-        factor = torch.tensor(1 / means.std().item())
-        scaled = (means * factor).half().contiguous()
-        write_atomic(file, save({"latents": scaled, "scaling_factor": factor}))
-    kept = load_file(file)
-    vae.register_to_config(scaling_factor=kept["scaling_factor"].item())
-    return kept["latents"]
+        for start in range(0, stage.num_pictures, CHUNK):
+            stop = min(start + CHUNK, stage.num_pictures)
+            pixels = to_pixels(pictures(recipe.seed, range(start, stop), stage.side))
+            found.append((encoded(vae, pixels) * vae.config["scaling_factor"]).half())
+            print(f"latents {stop}/{stage.num_pictures}")
+        write_atomic(file, save({"latents": torch.cat(found).contiguous()}))
+    return load_file(file)["latents"]
 
 
 class Lesson:
-    """What U-Net and text encoder are shown in each step."""
+    """What U-Net and text encoder are shown in each step of a stage."""
 
-    def __init__(self, recipe: Recipe, latents: Tensor) -> None:
-        self.recipe, self.latents = recipe, latents
+    def __init__(self, seed: int, stage: Stage, latents: Tensor) -> None:
+        self.seed, self.stage, self.latents = seed, stage, latents
 
     @cached_property
     def alphas(self) -> Tensor:
@@ -178,39 +205,42 @@ class Lesson:
         return make_noise_scheduler().alphas_cumprod
 
     def loss(self, model: Denoiser, step: int) -> Tensor:
-        """Weighted error of the predicted noise.
-
-        Each picture is shown at `VIEWS` times with one caption, since reading a caption costs
-        almost as much as denoising.
-        """
-        recipe, size = self.recipe, self.recipe.batch
-        rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        places = torch.randint(0, len(self.latents), (size // VIEWS,), generator=rng)
-        prompts = [caption_number(recipe.seed, int(place), step) for place in places]
+        """Weighted error of the predicted noise."""
+        size, views = self.stage.batch, self.stage.views
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        places = torch.randint(0, len(self.latents), (size // views,), generator=rng)
+        prompts = [caption_number(self.seed, int(place), step) for place in places]
         dropped = torch.rand(len(prompts), generator=rng) < UNCONDITIONAL_SHARE
         prompts = ["" if drop else text for drop, text in zip(dropped, prompts, strict=True)]
-        clean = self.latents[places].float().repeat(VIEWS, 1, 1, 1)  # (B, 4, h, w)
+        clean = self.latents[places].float().repeat(views, 1, 1, 1)  # (B, 4, h, w)
         noise = torch.randn(clean.shape, generator=rng)
         timesteps = torch.randint(0, 1000, (size,), generator=rng)
         alphas = self.alphas[timesteps]  # (B,)
         share = alphas[:, None, None, None]
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
-            told = encode(model.text_encoder, prompts).repeat(VIEWS, 1, 1)
+            told = encode(model.text_encoder, prompts).repeat(views, 1, 1)
             found = model.unet(noisy, timesteps, told).sample
         error = F.mse_loss(found.float(), noise, reduction="none").mean((1, 2, 3))  # (B,)
         snr = alphas / (1 - alphas)
         return (error * snr.clamp(max=SNR_GAMMA) / snr).mean()
 
 
-def fit_denoiser(recipe: Recipe, latents: Tensor, work: Path) -> Denoiser:
-    """Learn to predict the noise in latents from captions; gives the averaged weights."""
+def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool) -> Denoiser:
+    """Learn to predict the noise in latents from captions; gives the averaged weights.
+
+    Args:
+        so_far: learn no more, and take the weights as they are by now.
+    """
     torch.manual_seed(recipe.seed)
-    model, lesson = Denoiser(), Lesson(recipe, latents)
-    weights = fit(
-        model, lambda step: lesson.loss(model, step), recipe.unet, work / "unet_state.safetensors"
-    )
-    load_into(model, weights)
+    model = Denoiser()
+    for stage in recipe.stages:
+        state = work / f"unet_{stage.side}_state.safetensors"
+        if so_far and state.exists():
+            load_average(model, state)
+        elif not so_far:
+            lesson = Lesson(recipe.seed, stage, latents(recipe, stage, vae, work))
+            load_into(model, fit(model, partial(lesson.loss, model), stage.plan, state))
     return model.eval().requires_grad_(False)
 
 
@@ -231,12 +261,8 @@ def main() -> None:
     recipe, work = Recipe(), options.work
     work.mkdir(parents=True, exist_ok=True)
     vae = fit_vae(recipe, work)
-    found = latents(recipe, vae, work)
-    if options.so_far:
-        model = Denoiser()
-        load_average(model, work / "unet_state.safetensors")
-    else:
-        model = fit_denoiser(recipe, found, work)
+    set_scaling_factor(vae, recipe)
+    model = fit_denoiser(recipe, vae, work, so_far=options.so_far)
     save_folder(model, vae, work / "model")
 
 
