@@ -148,13 +148,20 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
         found: Any = DDPMScheduler.from_pretrained(base.path / "scheduler", **options)
         return found
     zero_snr = "ztsnr" in base.file.header.tensors
+    return make_noise_scheduler(base.prediction_type, zero_snr=zero_snr)
+
+
+def make_noise_scheduler(
+    prediction_type: PredictionType = "epsilon", *, zero_snr: bool = False
+) -> DDPMScheduler:
+    """Stable Diffusion's own schedule: 1000 scaled-linear steps."""
     return DDPMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
         clip_sample=False,
         steps_offset=1,
-        prediction_type=base.prediction_type,  # pyright: ignore[reportArgumentType]
+        prediction_type=prediction_type,  # pyright: ignore[reportArgumentType]
         rescale_betas_zero_snr=zero_snr,
     )
 

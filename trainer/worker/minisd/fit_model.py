@@ -23,14 +23,14 @@ from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ...run import write_atomic
+from ...files import write_atomic
+from ..models import make_noise_scheduler
 from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
 from .parts import (
     SIDE_PX,
     VAE_FACTOR,
     encode,
-    make_noise_scheduler,
     make_text_encoder,
     make_unet,
     make_vae,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from ...run import write_atomic
+from ...files import write_atomic
 from .dataset import to_pixels
 from .fit import Plan, fit
 from .names import CLASSES

@@ -19,12 +19,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ...run import write_atomic
+from ...files import write_atomic
+from ..models import make_noise_scheduler
 from .parts import (
     TEXT_WIDTH,
     TOKENS,
     VOCABULARY,
-    make_noise_scheduler,
     make_text_encoder,
     make_unet,
     make_vae,

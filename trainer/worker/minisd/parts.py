@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -67,17 +67,6 @@ def make_text_encoder(num_tokens: int = len(TOKENS)) -> CLIPTextModel:
         pad_token_id=END if whole else TOKENS.index(END),
     )
     return CLIPTextModel(config)
-
-
-def make_noise_scheduler() -> DDPMScheduler:
-    """Stable Diffusion's own schedule."""
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        steps_offset=1,
-    )
 
 
 def encode(text_encoder: CLIPTextModel, prompts: Sequence[str]) -> Tensor:
