@@ -10,6 +10,7 @@ Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from ...files import write_atomic
 from ..models import make_noise_scheduler
 from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
+from .pack import pack
 from .parts import (
     SIDE_PX,
     VAE_FACTOR,
@@ -244,26 +246,24 @@ def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool
     return model.eval().requires_grad_(False)
 
 
-def save_folder(model: Denoiser, vae: AutoencoderKL, folder: Path) -> None:
-    """Write the model in diffusers' layout."""
-    model.unet.save_pretrained(folder / "unet")
-    model.text_encoder.save_pretrained(folder / "text_encoder")
-    vae.save_pretrained(folder / "vae")
-    make_noise_scheduler().save_pretrained(folder / "scheduler")
-    write_atomic(folder / "model_index.json", '{"_class_name": "StableDiffusionPipeline"}\n')
+def save_packed(model: Denoiser, vae: AutoencoderKL, file: Path) -> None:
+    """Write the model as the repository keeps it, and its SHA-256 beside it."""
+    data = pack(model.unet, model.text_encoder, vae)
+    write_atomic(file, data)
+    write_atomic(file.with_suffix(".sha256"), hashlib.sha256(data).hexdigest() + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for states and result")
-    parser.add_argument("--so-far", action="store_true", help="write the model as it is by now")
+    parser.add_argument("--so-far", action="store_true", help="learn no more, and write the model")
     options = parser.parse_args()
     recipe, work = Recipe(), options.work
     work.mkdir(parents=True, exist_ok=True)
     vae = fit_vae(recipe, work)
     set_scaling_factor(vae, recipe)
     model = fit_denoiser(recipe, vae, work, so_far=options.so_far)
-    save_folder(model, vae, work / "model")
+    save_packed(model, vae, work / "model.safetensors")
 
 
 if __name__ == "__main__":
