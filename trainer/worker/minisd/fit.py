@@ -66,12 +66,16 @@ def fit(
     """Learn up to `plan.steps`, going on from `file` if it is there; gives the averaged weights.
 
     Args:
+        model: only parameters that require a gradient learn.
         step_loss: the loss of a step, a pure function of its number and the weights.
         file: safetensors in which weights, averages and moments are kept.
         look: called with the averaged weights each time that the state was saved.
     """
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+        (parameter for parameter in model.parameters() if parameter.requires_grad),
+        lr=plan.learning_rate,
+        weight_decay=plan.weight_decay,
+        fused=True,
     )
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     fitted = Fitted(model, average, optimizer)
@@ -107,7 +111,7 @@ def state(fitted: Fitted) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in fitted.model.named_parameters():
         yield f"weight.{name}", parameter.detach().contiguous()
         yield f"average.{name}", fitted.average[name].contiguous()
-        for key, value in fitted.optimizer.state[parameter].items():
+        for key, value in fitted.optimizer.state.get(parameter, {}).items():
             yield f"{key}.{name}", value.contiguous()
 
 
@@ -118,9 +122,10 @@ def load_state(fitted: Fitted, file: Path) -> int:
         for name, parameter in fitted.model.named_parameters():
             parameter.copy_(kept[f"weight.{name}"])
             fitted.average[name].copy_(kept[f"average.{name}"])
-            fitted.optimizer.state[parameter] = {
-                key: kept[f"{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            if parameter.requires_grad:
+                fitted.optimizer.state[parameter] = {
+                    key: kept[f"{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
+                }
     with safe_open(str(file), framework="pt") as header:
         return json.loads(header.metadata()["step"])
 
