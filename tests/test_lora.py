@@ -24,12 +24,12 @@ from trainer.run import Run
 from trainer.tokenizer import merge_ranks, vocabulary
 from trainer.worker import models
 from trainer.worker.control import Control
-from trainer.worker.jobs import Lora, Pictures, merge_lora, sample_job
+from trainer.worker.jobs import Lora, Pictures, apply_lora, sample_job
 from trainer.worker.lora import check_lora
 from trainer.worker.prepare import open_parts
 from trainer.worker.randomness import generator
 from trainer.worker.train import set_up
-from trainer.worker.training import Job
+from trainer.worker.training import Job, Training
 
 TEXT_LAYERS = {
     "sd1": 3 * 6,
@@ -40,6 +40,11 @@ TEXT_LAYERS = {
 
 def trained_lora(make_config, tmp_path, family: str, **values: object) -> tuple[Path, Path]:
     """A LoRA with strong random weights, so that any misplaced layer would show, and its base."""
+    training, lora = random_training(make_config, tmp_path, family, **values)
+    return lora, Path(training.config.model.base)
+
+
+def random_training(make_config, tmp_path, family: str, **values: object) -> tuple[Training, Path]:
     config = make_config(family, train_text_encoder=True, save_precision="fp32", **values)
     job = Job(config, Run(tmp_path / "runs" / family), False, lambda event: None, Control())
     training = set_up(job)
@@ -47,7 +52,7 @@ def trained_lora(make_config, tmp_path, family: str, **values: object) -> tuple[
     with torch.no_grad():
         for _, parameter in training.adapter.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.1)
-    return training.save_lora(1), Path(config.model.base)
+    return training, training.save_lora(1)
 
 
 def own_picture(base: Path, lora: Path | None, folder: Path, steps: int = 4) -> np.ndarray:
@@ -155,12 +160,27 @@ def test_a_lora_of_another_family_is_refused(make_config, tmp_path):
 
 def test_strength_scales_the_lora(make_config, tmp_path):
     lora, base = trained_lora(make_config, tmp_path, "sd1")
-    before = models.load_unet(models.open_base(ModelConfig(str(base))), torch.float32)
-    deltas = []
-    for strength in (0.5, 1.0):
+    name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    answers = []
+    for strength in (0.0, 0.5, 1.0):
         parts = open_parts(ModelConfig(str(base)), "no", lambda event: None)
-        merge_lora(parts, Lora(lora, strength))
-        name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
-        deltas.append(parts.unet.get_parameter(name) - before.get_parameter(name))
-    torch.testing.assert_close(deltas[0] * 2, deltas[1], atol=1e-6, rtol=1e-4)
-    assert deltas[1].abs().max() > 0.01
+        apply_lora(parts, Lora(lora, strength))
+        layer = parts.unet.get_submodule(name)
+        answers.append(layer(torch.eye(layer.in_features)))
+    half, whole = answers[1] - answers[0], answers[2] - answers[0]
+    torch.testing.assert_close(half * 2, whole, atol=1e-6, rtol=1e-4)
+    assert whole.abs().max() > 0.01
+
+
+def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp_path):
+    """Merged into the base's weights it would not: small differences are rounded away there."""
+    training, lora = random_training(make_config, tmp_path, "sd1", mixed_precision="bf16")
+    parts = open_parts(ModelConfig(training.config.model.base), "bf16", lambda event: None)
+    apply_lora(parts, Lora(lora))
+    rng = torch.Generator().manual_seed(1)
+    noisy, timestep = torch.randn(1, 4, 8, 8, generator=rng), torch.tensor([500])
+    prompts = training.prompts[["a photo of sks dog"]].embeds
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = training.unet(noisy, timestep, prompts).sample
+        found = parts.unet(noisy, timestep, prompts).sample
+    assert torch.equal(found, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_a_diffusers_folder_computes_the_same_as_the_single_file(tiny_checkpoint
     folder = save_folder(base, tmp_path / "folder")
     for file, other in zip(outputs(base), outputs(folder), strict=True):
         torch.testing.assert_close(file, other, atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_are_decoded_in_tiles_of_one_size_whatever_the_folder_says(
+    tiny_checkpoint, tmp_path
+):
+    folder = save_folder(tiny_checkpoint("sdxl"), tmp_path / "folder")
+    file = folder / "vae" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "sample_size": 1024}))
+    vae = models.load_vae(models.open_base(ModelConfig(str(folder))))
+    assert vae.tile_sample_min_size == 512
+    assert vae.tile_latent_min_size == 512 // models.vae_factor(vae)
 
 
 def test_a_folders_scheduler_says_what_it_predicts(tiny_checkpoint, tmp_path):

@@ -245,6 +245,8 @@ def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough"), True),
         (RuntimeError("MPS backend out of memory"), True),
         (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
         (RuntimeError("could not create a primitive"), True),
         (MemoryError(), True),
         (OSError(12, "Cannot allocate memory"), True),

@@ -136,7 +136,7 @@ def failure(error: Exception, run: Run | None) -> Failed:
     kind = type(error).__name__
     if isinstance(error, FloatingPointError):
         hint = (
-            "Start a new run with a lower learning_rate, and with mixed_precision bf16 or no "
+            "Start a new run with a lower learning_rate, and with mixed_precision no or bf16 "
             "instead of fp16. The last checkpoint of this one is kept."
         )
         return Failed("not_a_number", str(error), hint, log_path)

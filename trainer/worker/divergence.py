@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from .halted import Diverged
+from .halted import BUT_FP16, Diverged
 
 REMEMBERED, RECENT = 60, 10  # steps; single losses vary tenfold with their timesteps
 GROWTH = 3.0
@@ -47,7 +47,7 @@ class LossWatch:
         if self.grew():
             hints.append("The loss had grown before: use a lower learning_rate.")
         if self.dtype == torch.float16:
-            hints.append("fp16 overflows easily: use mixed_precision bf16 or no.")
+            hints.append(f"fp16 overflows easily: use {BUT_FP16}.")
         if not hints:
             hints.append("Use a lower learning_rate, or another base checkpoint.")
         return Diverged(what, "Start a new run. " + " ".join(hints))

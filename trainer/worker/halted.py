@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 
 FULL = (
-    *("not enough memory", "out of memory", "DefaultCPUAllocator", "ALLOC_FAILED", "bad_alloc"),
+    *("not enough memory", "out of memory", "DefaultCPUAllocator", "bad_alloc"),
     *("could not create a primitive", "could not create a memory"),  # a CPU's oneDNN
+    *("ALLOC_FAILED", "ALLOCATION_FAILED", "STATUS_NOT_INITIALIZED"),  # cuBLAS, cuDNN
+    *("unable to find an engine", "Unable to find a valid cuDNN algorithm"),
 )
+
+
+BUT_FP16 = "mixed_precision no, or bf16 on an RTX 30 or newer"
 
 
 class Halted(Exception):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,7 +21,8 @@ from ..fingerprint import model_sha256
 from ..model_file import identify
 from .class_images import ClassImagesJob, make_class_images, png_bytes
 from .control import Control
-from .lora import file_name
+from .lora import UNET_PREFIX, file_name
+from .models import BaseModel
 from .prepare import Parts, encode_table
 from .sample import Sampler, draw, starting_noise
 
@@ -75,10 +77,14 @@ def class_images_job(
 def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Control) -> Event:
     """Draw pictures with the base and, if given, a LoRA; gives the last event."""
     began = time.monotonic()
-    if lora is not None:
-        merge_lora(parts, lora)
+    weights = {} if lora is None else read_lora(lora)
+    strength = 0.0 if lora is None else lora.strength
+    attach(text_encoder_models(parts), weights, strength)
     table = encode_table(parts, [*pictures.prompts, pictures.negative_prompt])
-    parts.release("text encoder")
+    parts.release("text encoder")  # it and the U-Net together are more than training ever holds
+    attach([(UNET_PREFIX, parts.unet)], weights, strength)
+    if lora is not None:
+        refuse_rest(weights, lora, parts.base)
     drawer = parts.drawer()
     sampler = Sampler(
         pictures.size, pictures.guidance_scale, pictures.inference_steps, control.check
@@ -95,13 +101,21 @@ def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Con
     return Finished(0, "", time.monotonic() - began)
 
 
-@torch.no_grad()
-def merge_lora(parts: Parts, lora: Lora) -> None:
-    """Add strength * (alpha / rank) * up @ down to every layer that the file names.
+def apply_lora(parts: Parts, lora: Lora) -> None:
+    """Let every layer that the file names add strength * (alpha / rank) * up @ down @ input.
+
+    The base's own weights stay: in half precision what was learnt would be rounded away.
 
     Raises:
         ConfigError: the file is no LoRA, or has weights that this base has no place for.
     """
+    weights = read_lora(lora)
+    attach(text_encoder_models(parts), weights, lora.strength)
+    attach([(UNET_PREFIX, parts.unet)], weights, lora.strength)
+    refuse_rest(weights, lora, parts.base)
+
+
+def read_lora(lora: Lora) -> dict[str, Tensor]:
     if identify(lora.path).kind != "lora":
         raise ConfigError(f"{lora.path} is no LoRA.", "Give a LoRA .safetensors file.")
     if not math.isfinite(lora.strength):
@@ -110,30 +124,40 @@ def merge_lora(parts: Parts, lora: Lora) -> None:
     for name, value in weights.items():
         if not value.float().isfinite().all():
             raise ConfigError(f"{lora.path}: {name[:200]} is no number.", "Use another LoRA.")
-    for prefix, model in named_models(parts):
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear):
-                add_delta(module, file_name(prefix, name), weights, lora.strength)
+    return weights
+
+
+def refuse_rest(weights: Mapping[str, Tensor], lora: Lora, base: BaseModel) -> None:
+    """Refuse weights that no layer took."""
     if weights:
         raise ConfigError(
-            f"{lora.path.name} has {len(weights)} weights that {parts.base.path.name} has no place "
+            f"{lora.path.name} has {len(weights)} weights that {base.path.name} has no place "
             f"for, as {next(iter(weights))[:200]}.",
-            f"Use it with the base that it was trained on, not with {parts.base.family.title}.",
+            f"Use it with the base that it was trained on, not with {base.family.title}.",
         )
 
 
-def named_models(parts: Parts) -> list[tuple[str, nn.Module]]:
+def text_encoder_models(parts: Parts) -> list[tuple[str, nn.Module]]:
     kinds = parts.base.family.text_encoders
     encoders = zip(kinds, parts.text_encoders, strict=True)
-    return [("lora_unet", parts.unet), *((kind.lora_prefix, model) for kind, model in encoders)]
+    return [(kind.lora_prefix, model) for kind, model in encoders]
 
 
-def add_delta(module: nn.Linear, name: str, weights: dict[str, Tensor], strength: float) -> None:
-    """Take a layer's LoRA weights out of the file's, if they fit, and add them to the layer."""
+def attach(
+    models: Iterable[tuple[str, nn.Module]], weights: dict[str, Tensor], strength: float
+) -> None:
+    """Give all layers their own of a file's weights, which are then taken out of these."""
+    for prefix, model in models:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+                attach_one(module, file_name(prefix, name), weights, strength)
+
+
+def attach_one(module: nn.Linear, name: str, weights: dict[str, Tensor], strength: float) -> None:
     keys = [f"{name}.lora_up.weight", f"{name}.lora_down.weight"]
     if not all(key in weights for key in keys):
         return
-    up, down = (weights[key].float() for key in keys)
+    up, down = (weights[key].to(module.weight) for key in keys)
     alpha = weights.get(f"{name}.alpha", torch.tensor(float(up.shape[-1] if up.ndim else 0)))
     if up.ndim != 2 or down.ndim != 2 or not len(down) or alpha.numel() != 1:
         return
@@ -141,5 +165,9 @@ def add_delta(module: nn.Linear, name: str, weights: dict[str, Tensor], strength
         return
     for key in [*keys, f"{name}.alpha"]:
         weights.pop(key, None)
-    delta = strength * alpha.item() / len(down) * (up @ down)
-    module.weight.copy_(module.weight.float() + delta.to(module.weight.device))
+    scale = strength * alpha.item() / len(down)
+
+    def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return output + scale * F.linear(F.linear(inputs[0], down), up)
+
+    module.register_forward_hook(add)

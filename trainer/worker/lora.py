@@ -21,6 +21,7 @@ from ..config import Config, LoraConfig
 from ..files import write_atomic, write_unique
 from .models import BaseModel, Family
 
+UNET_PREFIX = "lora_unet"  # of layers' names in LoRA files
 UNET_TARGETS = r".*(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)|.*\.ff\.net\.(0\.proj|2)"
 TEXT_TARGETS = r".*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 ADAPTER = "default"
@@ -96,7 +97,7 @@ def wrap_layers(
     family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: LoraConfig
 ) -> Adapter:
     """Put LoRA layers into the models; their weights are peft's."""
-    layers = inject("lora_unet", unet, UNET_TARGETS, config)
+    layers = inject(UNET_PREFIX, unet, UNET_TARGETS, config)
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=False):
         skipped = unused_layer(family, encoder)
         layers |= inject(kind.lora_prefix, encoder, TEXT_TARGETS, config, skipped)

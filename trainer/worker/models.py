@@ -64,6 +64,7 @@ class Family:
     drop_last_layer: bool = False
 
 
+TILE_PX = 512  # side of what the VAE decodes at a time
 CLIP_L = "cond_stage_model.transformer."
 FAMILIES = {
     "sd1": Family(
@@ -181,7 +182,14 @@ def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:
-    """The VAE in float32: SDXL's own overflows in float16."""
+    """The VAE in float32, since SDXL's own overflows in float16, with tiles that fit small GPUs."""
+    vae = read_vae(base)
+    vae.tile_sample_min_size = TILE_PX  # else its folder's sample_size, for SDXL the whole picture
+    vae.tile_latent_min_size = TILE_PX // vae_factor(vae)
+    return vae
+
+
+def read_vae(base: BaseModel) -> AutoencoderKL:
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:

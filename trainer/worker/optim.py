@@ -7,14 +7,14 @@ import math
 import torch
 
 from ..config import Config, TrainingConfig
-from .lora import Adapter
+from .lora import UNET_PREFIX, Adapter
 
 
 def make_optimizer(adapter: Adapter, config: Config) -> torch.optim.AdamW:
     """AdamW (arXiv 1711.05101); the text encoders' layers have a learning rate of their own."""
     training = config.training
     groups = [
-        {"params": adapter.parameters("lora_unet"), "initial_lr": training.learning_rate},
+        {"params": adapter.parameters(UNET_PREFIX), "initial_lr": training.learning_rate},
         {
             "params": adapter.parameters("lora_te"),
             "initial_lr": training.text_encoder_learning_rate,

@@ -27,9 +27,9 @@ from . import class_images, models
 from .checkpoint import Inputs
 from .control import Control, Report
 from .data import LatentCache, TrainingData, TrainingImage, encode_image, training_image
-from .device import DTYPES, make_accelerator
+from .device import DTYPES, device_warnings, make_accelerator
 from .models import BaseModel, PromptEmbeds
-from .room import OutOfMemory, shortage
+from .room import OutOfMemory, free_memory, shortage
 from .sample import Drawer
 
 LATER = "It is loaded again afterwards; the result is the same."
@@ -48,6 +48,7 @@ class Parts:
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         if name not in self.loaded:
             self.report(Status("loading", message=f"Loading the {name}"))
+            free_memory()  # else its weights would settle in what others left, and hold it in parts
             self.loaded[name] = load()
         return self.loaded[name]
 
@@ -76,9 +77,9 @@ class Parts:
 
     def put_vae_away(self) -> None:
         """Move the VAE out of the GPU's memory, and what it worked with."""
-        self.vae.to("cpu")
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if "VAE" in self.loaded:
+            self.loaded["VAE"].to("cpu")
+        free_memory()
 
     def encode(self, pixels: np.ndarray, name: str) -> Tensor:
         """The latents (C, h, w) of a photo's pixels (H, W, 3); the U-Net makes room if need be.
@@ -108,14 +109,15 @@ class Parts:
     def release(self, name: str) -> None:
         """Free one part's memory."""
         self.loaded.pop(name, None)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory()
 
 
 def open_parts(model: ModelConfig, mixed_precision: str, report: Report) -> Parts:
     """A base's parts on this machine's device, for jobs that draw but do not train."""
     base = models.open_base(model)
     accelerator = make_accelerator(mixed_precision)
+    for warning in device_warnings(accelerator):
+        report(warning)
     return Parts(base, accelerator.device, DTYPES[accelerator.mixed_precision], report)
 
 

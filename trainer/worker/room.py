@@ -45,8 +45,10 @@ def free_memory() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
+    """What could be had: what the system has free, and what torch holds in reserve."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reserve
     return psutil.virtual_memory().available
 
 

@@ -23,7 +23,7 @@ from ..report import write_report
 from .checkpoint import checkpoints
 from .class_images import save_picture
 from .control import Control, Stop
-from .device import DTYPES, any_process, make_accelerator
+from .device import DTYPES, any_process, device_warnings, make_accelerator
 from .prepare import (
     Parts,
     Sources,
@@ -110,7 +110,7 @@ def set_up(job: Job) -> Training:
     if accelerator.is_main_process:
         begin(job)
     check_all(accelerator, job.control)
-    for warning in sources.warnings:
+    for warning in [*device_warnings(accelerator), *sources.warnings]:
         job.report(warning)
     dtype = DTYPES[accelerator.mixed_precision]
     parts = Parts(sources.base, accelerator.device, dtype, job.report)

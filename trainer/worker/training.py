@@ -26,7 +26,7 @@ from .class_images import save_picture
 from .control import Control, Report, Stop
 from .data import TrainingData
 from .device import any_process
-from .halted import Halted, is_out_of_memory
+from .halted import BUT_FP16, Halted, is_out_of_memory
 from .lora import add_adapter, save_lora
 from .models import PromptEmbeds
 from .plot import plot_losses
@@ -165,7 +165,7 @@ class Training:
         except Exception as error:
             if not (isinstance(error, FloatingPointError) or is_out_of_memory(error)):
                 raise
-            hint = "Training goes on. Lower the resolution, or use mixed_precision bf16 or no."
+            hint = f"Training goes on. Lower the resolution, or use {BUT_FP16}."
             self.job.report(Warning("sample_failed", f"No sample could be drawn: {error}", hint))
             return None
         finally:
