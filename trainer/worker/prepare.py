@@ -48,7 +48,7 @@ class Parts:
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         if name not in self.loaded:
             self.report(Status("loading", message=f"Loading the {name}"))
-            free_memory()  # else its weights would settle in what others left, and hold it in parts
+            self.tidy()  # else its weights would settle in what others left, and hold it in parts
             self.loaded[name] = load()
         return self.loaded[name]
 
@@ -75,11 +75,16 @@ class Parts:
     def noise_scheduler(self) -> DDPMScheduler:
         return models.load_noise_scheduler(self.base)
 
+    def tidy(self) -> None:
+        """Give a GPU's memory back; a CPU's comes back by itself."""
+        if self.device.type != "cpu":
+            free_memory()
+
     def put_vae_away(self) -> None:
         """Move the VAE out of the GPU's memory, and what it worked with."""
         if "VAE" in self.loaded:
             self.loaded["VAE"].to("cpu")
-        free_memory()
+        self.tidy()
 
     def encode(self, pixels: np.ndarray, name: str) -> Tensor:
         """The latents (C, h, w) of a photo's pixels (H, W, 3); the U-Net makes room if need be.
@@ -109,7 +114,7 @@ class Parts:
     def release(self, name: str) -> None:
         """Free one part's memory."""
         self.loaded.pop(name, None)
-        free_memory()
+        self.tidy()
 
 
 def open_parts(model: ModelConfig, mixed_precision: str, report: Report) -> Parts:
