@@ -116,6 +116,11 @@ def apply_lora(parts: Parts, lora: Lora) -> None:
 
 
 def read_lora(lora: Lora) -> dict[str, Tensor]:
+    """The weights of a LoRA file by name.
+
+    Raises:
+        ConfigError: it is no LoRA, or holds values that are no numbers.
+    """
     if identify(lora.path).kind != "lora":
         raise ConfigError(f"{lora.path} is no LoRA.", "Give a LoRA .safetensors file.")
     if not math.isfinite(lora.strength):
