@@ -441,7 +441,7 @@ def test_bad_loras_are_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in LORAS[kind](out, into).items()}, path)
-    refused(lambda: apply_lora(parts, Lora(path)), "dog.safetensors")
+    refused(lambda: apply_lora(parts, Lora(path), [""]), "dog.safetensors")
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf")])
@@ -452,7 +452,7 @@ def test_a_strength_that_is_no_number_is_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in good(out, into).items()}, path)
-    refused(lambda: apply_lora(parts, Lora(path, strength)), "strength")
+    refused(lambda: apply_lora(parts, Lora(path, strength), [""]), "strength")
 
 
 # Halves of checkpoints: what names a model is there, and the rest is not

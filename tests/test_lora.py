@@ -164,7 +164,7 @@ def test_strength_scales_the_lora(make_config, tmp_path):
     answers = []
     for strength in (0.0, 0.5, 1.0):
         parts = open_parts(ModelConfig(str(base)), "no", lambda event: None)
-        apply_lora(parts, Lora(lora, strength))
+        apply_lora(parts, Lora(lora, strength), [""])
         layer = parts.unet.get_submodule(name)
         answers.append(layer(torch.eye(layer.in_features)))
     half, whole = answers[1] - answers[0], answers[2] - answers[0]
@@ -176,7 +176,7 @@ def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp
     """Merged into the base's weights it would not: small differences are rounded away there."""
     training, lora = random_training(make_config, tmp_path, "sd1", mixed_precision="bf16")
     parts = open_parts(ModelConfig(training.config.model.base), "bf16", lambda event: None)
-    apply_lora(parts, Lora(lora))
+    apply_lora(parts, Lora(lora), [""])
     rng = torch.Generator().manual_seed(1)
     noisy, timestep = torch.randn(1, 4, 8, 8, generator=rng), torch.tensor([500])
     prompts = training.prompts[["a photo of sks dog"]].embeds

@@ -23,7 +23,7 @@ from .class_images import ClassImagesJob, make_class_images, png_bytes
 from .control import Control
 from .lora import UNET_PREFIX, file_name
 from .models import BaseModel
-from .prepare import Parts, encode_table
+from .prepare import Parts, PromptTable, encode_table
 from .sample import Sampler, draw, starting_noise
 
 
@@ -77,14 +77,12 @@ def class_images_job(
 def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Control) -> Event:
     """Draw pictures with the base and, if given, a LoRA; gives the last event."""
     began = time.monotonic()
-    weights = {} if lora is None else read_lora(lora)
-    strength = 0.0 if lora is None else lora.strength
-    attach(text_encoder_models(parts), weights, strength)
-    table = encode_table(parts, [*pictures.prompts, pictures.negative_prompt])
-    parts.release("text encoder")  # it and the U-Net together are more than training ever holds
-    attach([(UNET_PREFIX, parts.unet)], weights, strength)
-    if lora is not None:
-        refuse_rest(weights, lora, parts.base)
+    needed = [*pictures.prompts, pictures.negative_prompt]
+    if lora is None:
+        table = encode_table(parts, needed)
+        parts.release("text encoder")
+    else:
+        table = apply_lora(parts, lora, needed)
     drawer = parts.drawer()
     sampler = Sampler(
         pictures.size, pictures.guidance_scale, pictures.inference_steps, control.check
@@ -101,18 +99,22 @@ def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Con
     return Finished(0, "", time.monotonic() - began)
 
 
-def apply_lora(parts: Parts, lora: Lora) -> None:
+def apply_lora(parts: Parts, lora: Lora, prompts: Sequence[str]) -> PromptTable:
     """Let every layer that the file names add strength * (alpha / rank) * up @ down @ input.
 
-    The base's own weights stay: in half precision what was learnt would be rounded away.
+    The base's own weights stay: in half precision what was learnt would be rounded away. Gives the
+    encoded prompts; the text encoders are let go before the U-Net is loaded.
 
     Raises:
         ConfigError: the file is no LoRA, or has weights that this base has no place for.
     """
     weights = read_lora(lora)
     attach(text_encoder_models(parts), weights, lora.strength)
+    table = encode_table(parts, prompts)
+    parts.release("text encoder")
     attach([(UNET_PREFIX, parts.unet)], weights, lora.strength)
     refuse_rest(weights, lora, parts.base)
+    return table
 
 
 def read_lora(lora: Lora) -> dict[str, Tensor]:
