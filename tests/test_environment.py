@@ -186,23 +186,43 @@ def install_description(folder: Path, torch_version: str, *requires: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("platform", "gpu", "online", "source"),
+    ("platform", "gpus", "online", "build"),
     [
-        ("linux", True, True, TorchSource("2.13.0")),
-        ("linux", False, True, TorchSource("2.13.0", index=f"{torch_source.INDEX}/cpu")),
-        ("linux", False, False, TorchSource("2.13.0")),
-        ("win32", True, True, TorchSource("2.13.0+cu130", index=f"{torch_source.INDEX}/cu130")),
-        ("win32", False, True, TorchSource("2.13.0")),
-        ("darwin", False, True, TorchSource("2.13.0")),
+        ("linux", "8.6, 580.65.06", True, ""),
+        ("linux", "", True, ""),  # a driver without its tool
+        ("linux", None, True, "cpu"),
+        ("linux", None, False, ""),
+        ("win32", "8.9, 581.29", True, "cu130"),
+        ("win32", "12.0, 572.16", True, "cu130"),  # Blackwell: no older build has code for it
+        ("win32", "6.1, 581.29", True, "cu126"),  # GTX 10xx
+        ("win32", "7.5, 566.36", True, "cu126"),  # the driver is too old for CUDA 13
+        ("linux", "5.2, 550.54.14\n8.6, 550.54.14", True, "cu126"),
+        ("linux", "6.1, 580.65.06\n8.6, 580.65.06", True, ""),  # the better of both is used
+        ("win32", 'Field "compute_cap" is not a valid field to query.', True, "cu130"),
+        ("win32", None, True, ""),
+        ("darwin", None, True, ""),
     ],
 )
 def test_own_torch_is_for_the_system_and_gpu(
-    monkeypatch: pytest.MonkeyPatch, platform: str, gpu: bool, online: bool, source: TorchSource
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    platform: str,
+    gpus: str | None,
+    online: bool,
+    build: str,
 ) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(torch_source, "has_nvidia_gpu", lambda: gpu)
+    if gpus:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!{sys.executable}\nprint({gpus!r})\n")
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(torch_source, "has_nvidia_gpu", lambda: gpus is not None)
     monkeypatch.setattr(torch_source, "reachable", lambda _address: online)
-    assert torch_source.own_torch("2.13.0") == source
+    monkeypatch.setattr(sys, "platform", platform)
+    index = f"{torch_source.INDEX}/{build}" if build else ""
+    found = torch_source.own_torch("2.13.0")
+    assert (found.index, found.version.partition("+")[0]) == (index, "2.13.0")
+    assert found.version.partition("+")[2] == ("" if build == "cpu" else build)
 
 
 def test_an_address_that_does_not_answer_is_not_reachable() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ from pathlib import Path
 OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tried
 INDEX = "https://download.pytorch.org/whl"
 TIMEOUT_SEC = 5
+GPU_TIMEOUT_SEC = 60  # a driver that wakes up first
+TURING, BLACKWELL = (
+    7.5,
+    10.0,
+)  # CUDA 13 has code from the one on, torch's CUDA 12.6 to before the other
+CUDA_13_DRIVER = 580
 BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # lie beside torch
 
 
@@ -67,9 +74,34 @@ def minor_version(version: str) -> tuple[int, int]:
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
+@dataclass(frozen=True, order=True)
+class Gpu:
+    """An NVIDIA GPU.
+
+    Args:
+        capability: NVIDIA's number for what it can compute, 8.6 for most of the RTX 30 series.
+        driver: its driver's major version.
+    """
+
+    capability: float
+    driver: int
+
+    @property
+    def needs_cuda_12(self) -> bool:
+        """Whether torch's usual build, for CUDA 13, fails on it, and the one for CUDA 12 does not.
+
+        Source: PyTorch's RELEASE.md, CUDA support matrix; CUDA 13's release notes.
+        """
+        old = self.capability < TURING or self.driver < CUDA_13_DRIVER
+        return old and self.capability < BLACKWELL
+
+
 def own_torch(tested: str) -> TorchSource:
     """The build of torch for this machine's system and GPU."""
     if has_nvidia_gpu():
+        best = max(nvidia_gpus(), default=None)  # torch, too, takes the fastest first
+        if best and best.needs_cuda_12:
+            return TorchSource(f"{tested}+cu126", index=f"{INDEX}/cu126")
         if sys.platform == "win32":  # PyPI has no CUDA build for Windows
             return TorchSource(f"{tested}+cu130", index=f"{INDEX}/cu130")
         return TorchSource(tested)
@@ -86,6 +118,17 @@ def has_nvidia_gpu() -> bool:
         or Path("/proc/driver/nvidia/version").exists()
         or (windows / "System32/nvcuda.dll").exists()
     )
+
+
+def nvidia_gpus() -> list[Gpu]:
+    """The GPUs that the driver's own tool lists; none where it is too old to tell, or not there."""
+    query = ["nvidia-smi", "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=GPU_TIMEOUT_SEC)
+        rows = [line.split(",") for line in answer.stdout.splitlines()]
+        return [Gpu(float(capability), int(driver.split(".")[0])) for capability, driver in rows]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
 
 
 def reachable(address: str) -> bool:

@@ -57,8 +57,8 @@ def check_gpu() -> None:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"Torch {torch.__version__} cannot use the {torch.cuda.get_device_name()}: {reason}.",
-            "Update NVIDIA's driver; a GPU older than the RTX 20 series needs a build of torch for "
-            "CUDA 12.",
+            "Update NVIDIA's driver, or delete the pack's .venv folder and run install.py again; "
+            "it takes a build of torch that has code for the GPU.",
         ) from error
 
 
