@@ -78,7 +78,7 @@ class Recipe:
     vae: Plan = Plan(3000, 1.5e-3, warmup=100, averaging=200)
     stages: tuple[Stage, ...] = (
         Stage(SIDE_PX // 2, 48_000, 64, 4, Plan(4000, 1e-3, warmup=200, anneal=0)),
-        Stage(SIDE_PX, 16_000, 32, 2, Plan(10_000, 7e-4, warmup=200), learns_text=False),
+        Stage(SIDE_PX, 16_000, 32, 2, Plan(9000, 7e-4, warmup=200), learns_text=False),
     )
 
 
