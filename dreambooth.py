@@ -15,6 +15,7 @@ from trainer.errors import ConfigError  # noqa: E402
 from trainer.settings import nearest  # noqa: E402
 
 COMMANDS = {
+    "demo": "watch it learn, on a small model that comes along",
     "train": "train a LoRA",
     "plan": "say what a training will need, without training",
     "class-images": "make class images",

@@ -67,6 +67,7 @@ def make_updater(config: Config) -> Updater:
         adapter=adapter,
         data=TrainingData([image], []),
         encode=lambda prompts: fake_prompts(base, unet, len(prompts)),
+        encode_as_base=lambda prompts: fake_prompts(base, unet, len(prompts)),
         memory=memory,
     )
 

@@ -18,15 +18,17 @@ from ..trainer.settings import Setting, check_value, settings_of
 FROM_WIRES = frozenset(
     ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]
 )
+LATER = ("prior_target",)  # came after graphs were saved, which know values by their place alone
 SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
 
 
 def shown(groups: list[type], first: tuple[str, ...], elsewhere: frozenset[str]) -> list[str]:
-    """Names of a node's settings: `first`, then the plain ones, then the advanced ones."""
+    """Names of a node's settings: `first`, the plain ones, the advanced ones, then `LATER`."""
     found = [spec for group in groups for spec in settings_of(group)]
     plain = [spec.name for spec in found if not spec.advanced]
     advanced = [spec.name for spec in found if spec.advanced]
-    return [name for name in dict.fromkeys([*first, *plain, *advanced]) if name not in elsewhere]
+    names = dict.fromkeys([*first, *plain, *advanced])
+    return sorted((name for name in names if name not in elsewhere), key=LATER.__contains__)
 
 
 def check_choice(name: str, value: object, options: Sequence[str]) -> None:

@@ -11,10 +11,10 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..trainer.errors import ConfigError
+from ..trainer.grid import Row, labelled_grid
 from ..trainer.settings import Setting, check_text, check_value
 from .base import Wires
 from .fields import SETTINGS
-from .grid import Row, labelled_grid
 from .inputs import setting_input
 from .pictures import to_picture, to_tensor
 from .prompts import filled_prompts

@@ -86,6 +86,9 @@ def plain_loss(training, batch, class_weight, has_classes):
         target = noise
         if config.model.prediction_type == "v_prediction":
             target = math.sqrt(alphas[t]) * noise - math.sqrt(1 - alphas[t]) * x
+        if is_class and config.prior.prior_target == "prediction":
+            with torch.no_grad():
+                target = base(noisy[None], t, embeds.embeds, **conditions).sample[0]
         errors[is_class].append(((predicted[0] - target) ** 2).mean())
     loss = torch.stack(errors[False]).mean()
     if has_classes:
@@ -114,8 +117,16 @@ def test_loss_and_gradients_equal_the_two_mean_formula(
     training = start(config, tmp_path)
     loss = sum(loss for loss, *_ in training.updater.window_losses(0))
     loss.backward()
-    (batch,) = step_batches(training.data, config, training.encode, 0)
-    assert len(batch.latents) == batch_size * (2 if with_classes else 1)
+    assert_equal_to_plain(training, loss, with_classes)
+
+
+def assert_equal_to_plain(training, loss, with_classes=True):
+    """Hold a step's loss and the gradients that it left against the independent computation."""
+    (batch,) = step_batches(
+        training.data, training.config, training.encode, training.encode_as_base, 0
+    )
+    images = training.config.training.train_batch_size * (2 if with_classes else 1)
+    assert len(batch.latents) == images
     expected, matrices = plain_loss(training, batch, 0.7, with_classes)
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
@@ -128,6 +139,50 @@ def test_loss_and_gradients_equal_the_two_mean_formula(
         torch.testing.assert_close(
             layer.lora_B["default"].weight.grad, up.grad, atol=1e-5, rtol=1e-3
         )
+
+
+@pytest.mark.parametrize(
+    ("family", "prediction"), [("sd1", "epsilon"), ("sd2", "v_prediction"), ("sdxl", "epsilon")]
+)
+def test_the_base_itself_can_be_the_target_of_class_images(
+    make_config, tmp_path, family, prediction
+):
+    config = make_config(
+        family,
+        prediction_type=prediction,
+        train_batch_size=2,
+        class_prompt=CLASS_PROMPT,
+        num_class_images=2,
+        prior_loss_weight=0.7,
+        prior_target="prediction",
+        alpha=3.0,
+    )
+    training = start(config, tmp_path)
+    loss = sum(loss for loss, *_ in training.updater.window_losses(0))
+    loss.backward()
+    assert_equal_to_plain(training, loss)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_base_that_learnt_nothing_is_its_own_target(make_config, tmp_path, family):
+    config = make_config(
+        family,
+        class_prompt=CLASS_PROMPT,
+        num_class_images=2,
+        prior_target="prediction",
+        train_text_encoder=True,
+    )
+    training = start(config, tmp_path)
+    layers = training.adapter.layers
+    for name, layer in layers.items():
+        if name.startswith("lora_unet"):
+            layer.lora_B["default"].weight.data.zero_()
+    ((_, errors, is_class),) = training.updater.window_losses(0)
+    assert errors[is_class].max() > 1e-6  # the text encoders have moved, and the target has not
+    for layer in layers.values():
+        layer.lora_B["default"].weight.data.zero_()
+    ((_, errors, is_class),) = training.updater.window_losses(0)
+    assert errors[is_class].max() < 1e-10 < errors[~is_class].min()
 
 
 def test_sdxl_conditioning_is_each_images_own_size_and_crop(make_config, tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 
 PACK = Path(__file__).parents[1]
 ALIAS = "dreambooth_pack"  # ComfyUI, too, loads the pack under a name of its own
-HOST_FREE = "class_sets fields graph grid job lora_fit prompts wires"
+HOST_FREE = "class_sets fields graph job lora_fit prompts wires"
 
 
 def pack_module(name: str) -> ModuleType:
@@ -33,7 +33,7 @@ def pack_module(name: str) -> ModuleType:
 class_sets = pack_module("nodes.class_sets")
 fields = pack_module("nodes.fields")
 graph = pack_module("nodes.graph")
-grid = pack_module("nodes.grid")
+grid = pack_module("trainer.grid")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")
@@ -379,6 +379,18 @@ def test_example_workflows_have_thumbnails_and_consistent_links():
             output, entry = nodes[source]["outputs"][slot], nodes[target]["inputs"][place]
             assert number in output["links"] and entry["link"] == number
             assert (output["type"], entry["type"]) == (kind, kind)
+
+
+def test_example_workflows_hold_the_default_in_each_place_of_the_train_node():
+    own = ["preset", "output_name", "if_stopped"]
+    for name in ("1 - train and sample", "2 - SDXL"):
+        file = PACK / "example_workflows" / f"DreamBooth {name}.json"
+        nodes = json.loads(file.read_text("utf-8"))["nodes"]
+        (values,) = (node["widgets_values"] for node in nodes if node["type"] == "DreamBoothTrain")
+        assert len(values) == len(own) + len(fields.TRAIN_SETTINGS)
+        for setting, value in zip(fields.TRAIN_SETTINGS, values[len(own) :], strict=True):
+            default = fields.SETTINGS[setting].default
+            assert value == (default or type(value)()), setting  # the node shows none as 0 or ""
 
 
 def test_every_node_has_a_help_page():

@@ -37,7 +37,7 @@ from tests.test_comfy import (
 from tests.test_nodes import ConfigError, pack_module
 
 fields = pack_module("nodes.fields")
-grid = pack_module("nodes.grid")
+grid = pack_module("trainer.grid")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")

@@ -52,6 +52,9 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("class-images", help="make class images", allow_abbrev=False)
     )
     add_sample(commands.add_parser("sample", help="draw pictures", allow_abbrev=False))
+    add_demo(
+        commands.add_parser("demo", help="watch it learn on a built-in model", allow_abbrev=False)
+    )
     inspect = commands.add_parser("inspect", help="say what a checkpoint or LoRA is")
     inspect.add_argument("file", type=Path)
     inspect.set_defaults(execute=run_inspect)
@@ -81,9 +84,16 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(execute=run_plan)
 
 
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, help="run folder; else runs/demo")
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped demonstration")
+    add_events(parser)
+    parser.set_defaults(execute=run_demo)
+
+
 def run_train(options: argparse.Namespace) -> int:
     config = Config.from_values(train_values(options))
-    run = choose_run(options, config)
+    run = choose_run(options, Path(config.result.output).stem)
 
     def execute(report: Report, control: Control) -> Event:
         from .worker.train import train
@@ -112,13 +122,12 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def choose_run(options: argparse.Namespace, config: Config) -> Run:
-    """The run folder: the given one, or one named after the output.
+def choose_run(options: argparse.Namespace, stem: str) -> Run:
+    """The run folder: the given one, or one named after the stem.
 
     Raises:
         ConfigError: a new run would mix with one that is there, or none is there to go on with.
     """
-    stem = Path(config.result.output).stem
     if options.resume:
         run = Run(options.run or newest_run(stem))
         if not run.config.exists():
@@ -148,8 +157,26 @@ def run_plan(options: argparse.Namespace) -> int:
     return show_plan(Config.from_values(train_values(options)), options)
 
 
+def run_demo(options: argparse.Namespace) -> int:
+    run = choose_run(options, "demo")
+
+    def execute(report: Report, control: Control) -> Event:
+        from .worker.minisd import demo
+        from .worker.training import Job
+
+        config = demo.demo_config(run.folder)
+        return demo.run_demo(Job(config, run, options.resume, report, control))
+
+    code = run_job(options, run, execute)
+    if code == 0:
+        print(f"Look at {run.report} in a browser.", file=sys.stderr)
+    return code
+
+
 def run_inspect(options: argparse.Namespace) -> int:
-    print(describe(options.file))
+    from .worker.minisd.embedded import base_path
+
+    print(describe(base_path(str(options.file))))
     return 0
 
 

@@ -16,10 +16,13 @@ from .settings import Setting, check_value, nearest, parse_value, setting, setti
 
 CropMode = Literal["center", "random", "none"]
 CaptionMode = Literal["auto", "txt", "prompt"]
+PriorTarget = Literal["noise", "prediction"]
 PredictionType = Literal["auto", "epsilon", "v_prediction"]
 Precision = Literal["auto", "no", "fp16", "bf16"]
 LRSchedule = Literal["constant", "cosine", "linear"]
 MAX_CONFIG_BYTES = 10_000_000
+EMBEDDED = "embedded"  # as a base: the small model that comes with the trainer
+EMBEDDED_SIDE_PX = 128
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class ModelConfig:
     """The frozen base model."""
 
     base: str = setting(
-        help="Base checkpoint: a .safetensors file of SD 1.x, 2.x or SDXL, or a diffusers folder."
+        help="Base checkpoint: a .safetensors file of SD 1.x, 2.x or SDXL, a diffusers folder, or "
+        "embedded: the small model of 128 px that comes with the trainer."
     )
     vae: str | None = setting(
         None, help="VAE file that replaces the checkpoint's own.", advanced=True
@@ -117,6 +121,12 @@ class PriorConfig:
         minimum=1,
         maximum=64,
         help="Class images sampled at once; none: chosen for the device.",
+        advanced=True,
+    )
+    prior_target: PriorTarget = setting(
+        "noise",
+        help="What class images teach. noise: themselves, as in the paper; prediction: what the "
+        "base sees in them, for one more forward pass.",
         advanced=True,
     )
     prior_loss_weight: float = setting(
@@ -256,6 +266,7 @@ class Config:
             check_group(getattr(self, name))
         check_prompts(self)
         check_output(self.result.output)
+        check_side(self.model.base, self.instance.resolution)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -374,6 +385,14 @@ def check_prompts(config: Config) -> None:
         )
     if not config.instance.instance_images:
         raise ConfigError("instance_images is empty.", "Give a folder or a list of photos.")
+
+
+def check_side(base: str, resolution: int) -> None:
+    if base == EMBEDDED and resolution != EMBEDDED_SIDE_PX:
+        raise ConfigError(
+            f"The embedded model knows pictures of {EMBEDDED_SIDE_PX} px, not of {resolution}.",
+            f"Set resolution to {EMBEDDED_SIDE_PX}.",
+        )
 
 
 def check_output(output: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelConfig, PriorConfig, all_settings, read_group
+from .config import ModelConfig, PriorConfig, all_settings, check_side, read_group
 from .errors import ConfigError
 from .events import Event
 from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
@@ -49,7 +49,7 @@ def run_class_images(options: argparse.Namespace) -> int:
     model, prior = read_group(ModelConfig, values), read_group(PriorConfig, values)
     if not prior.enabled:
         raise ConfigError("class_prompt is empty.", 'Give --class-prompt "a photo of a dog".')
-    resolution, precision = read_shared(values)
+    resolution, precision = read_shared(model, values)
 
     def execute(report: Report, control: Control) -> Event:
         from .worker.jobs import class_images_job
@@ -66,7 +66,7 @@ def run_class_images(options: argparse.Namespace) -> int:
 def run_sample(options: argparse.Namespace) -> int:
     values = given_values(options)
     model = read_group(ModelConfig, values)
-    resolution, precision = read_shared(values)
+    resolution, precision = read_shared(model, values)
 
     def execute(report: Report, control: Control) -> Event:
         from .worker.jobs import Lora, Pictures, sample_job
@@ -89,11 +89,12 @@ def run_sample(options: argparse.Namespace) -> int:
     return run_job(options, None, execute)
 
 
-def read_shared(values: dict[str, Any]) -> tuple[int, str]:
+def read_shared(model: ModelConfig, values: dict[str, Any]) -> tuple[int, str]:
     """The resolution and precision of commands that draw but do not train."""
     found: list[Any] = []
     for spec in shared_settings():
         found.append(parse_value(spec, values.get(spec.name, spec.default)))
         check_value(spec, found[-1])
     resolution, precision = found
+    check_side(model.base, resolution)
     return resolution, precision

@@ -19,7 +19,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem aut
 img { max-width: 100%; border-radius: 4px; }
 table { border-collapse: collapse; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd;
-         vertical-align: top; overflow-wrap: anywhere; }
+         vertical-align: top; }
+td:last-child { overflow-wrap: anywhere; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 256px; vertical-align: top; }
 figcaption { font-size: 13px; color: #666; }
 """

@@ -1,6 +1,6 @@
 """Photos to crops to latents to batches, each computed once.
 
-Legend: B images, C latent channels, H W height and width in pixels, h w of latents (pixels / 8).
+Legend: B images, C latent channels, H W height and width in pixels, h w of latents.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def step_batches(
     data: TrainingData,
     config: Config,
     encode: PromptEncoder,
+    encode_as_base: PromptEncoder,
     window: int,
     *,
     share: Share = SINGLE,
@@ -125,6 +126,7 @@ def step_batches(
     Which images, their noise and their timesteps follow from the seed and `window` alone.
 
     Args:
+        encode_as_base: used where the base's prediction is the target of class images.
         window: counts forward windows from 0: step * gradient_accumulation_steps + i.
         most_images: in one batch; a larger group gives several, each made when it is asked for.
     """
@@ -139,7 +141,7 @@ def step_batches(
     for group in groups.values():
         size = most_images or len(group)
         for start in range(0, len(group), size):
-            yield make_batch(group[start : start + size], config, encode)
+            yield make_batch(group[start : start + size], config, encode, encode_as_base)
 
 
 def draw_noise(
@@ -156,14 +158,19 @@ def draw_noise(
 
 
 def make_batch(
-    group: Sequence[tuple[TrainingImage, Tensor, int]], config: Config, encode: PromptEncoder
+    group: Sequence[tuple[TrainingImage, Tensor, int]],
+    config: Config,
+    encode: PromptEncoder,
+    encode_as_base: PromptEncoder,
 ) -> Batch:
     images = [image for image, _, _ in group]
     size = config.training.train_batch_size
     weights = [
         (config.prior.prior_loss_weight if image.is_class else 1.0) / size for image in images
     ]
-    prompts = encode([image.prompt for image in images])
+    texts = [image.prompt for image in images]
+    prompts = encode(texts)
+    by_base = config.prior.prior_target == "prediction"
     has_pooled = prompts.pooled is not None
     return Batch(
         latents=torch.stack([image.latents for image in images]),
@@ -173,4 +180,5 @@ def make_batch(
         time_ids=torch.tensor([image.time_ids for image in images]) if has_pooled else None,
         loss_weight=torch.tensor(weights),
         is_class=torch.tensor([image.is_class for image in images]),
+        base_prompts=encode_as_base(texts) if by_base else None,
     )

@@ -77,12 +77,7 @@ def class_images_job(
 def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Control) -> Event:
     """Draw pictures with the base and, if given, a LoRA; gives the last event."""
     began = time.monotonic()
-    needed = [*pictures.prompts, pictures.negative_prompt]
-    if lora is None:
-        table = encode_table(parts, needed)
-        parts.release("text encoder")
-    else:
-        table = apply_lora(parts, lora, needed)
+    table = encode_with(parts, lora, [*pictures.prompts, pictures.negative_prompt])
     drawer = parts.drawer()
     sampler = Sampler(
         pictures.size, pictures.guidance_scale, pictures.inference_steps, control.check
@@ -97,6 +92,15 @@ def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Con
         path = write_unique(pictures.output, f"sample_{seed}", ".png", lambda _, data=data: data)
         parts.report(Sample(0, str(path), prompt, seed))
     return Finished(0, "", time.monotonic() - began)
+
+
+def encode_with(parts: Parts, lora: Lora | None, prompts: Sequence[str]) -> PromptTable:
+    """Apply a LoRA if there is one, and encode prompts; the text encoders are let go afterwards."""
+    if lora is not None:
+        return apply_lora(parts, lora, prompts)
+    table = encode_table(parts, prompts)
+    parts.release("text encoder")
+    return table
 
 
 def apply_lora(parts: Parts, lora: Lora, prompts: Sequence[str]) -> PromptTable:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,17 @@ class Adapter:
         """Move the trainable weights."""
         for _, parameter in self.named_parameters():
             parameter.data = parameter.data.to(device)
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """The frozen base, as it was before training."""
+        for layer in self.layers.values():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.enable_adapters(True)
 
     def weights(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Everything that the LoRA file holds, `.alpha` included."""

@@ -23,6 +23,7 @@ from ..model_file import ModelFile, predicts_velocity, require_base, require_vae
 from ..tokenizer import END, prompt_ids
 from . import layout
 from .layout import Weights
+from .minisd.embedded import base_path
 from .weights import complete, fill, read_weights
 
 
@@ -129,7 +130,7 @@ def open_base(config: ModelConfig) -> BaseModel:
     Raises:
         ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model.
     """
-    path = Path(config.base)
+    path = base_path(config.base)
     file = require_base(path, vae_given=config.vae is not None)
     assert file.family is not None
     family = FAMILIES[file.family]
@@ -278,7 +279,8 @@ def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) 
                 raise KeyError(sorted(info["missing_keys"])[:1] or info["mismatched_keys"][:1])
         return model.requires_grad_(False)
     if hasattr(kind, "load_config"):  # diffusers
-        return kind.from_config(kind.load_config(path)).to(dtype).requires_grad_(False)
+        model = kind.from_config(kind.load_config(path))
+        return nn.Module.to(model, dtype).requires_grad_(False)  # its own `to` warns for nothing
     config = CLIPTextConfig.from_pretrained(path)
     return kind(config).to(dtype).requires_grad_(False)
 

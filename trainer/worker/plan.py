@@ -218,6 +218,8 @@ def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work
     drawn = prior.num_class_images if prior.enabled and prior.class_images is None else 0
     sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
     decoded = vae_cost(config.model, side, decoding=True).flop
+    if prior.enabled and prior.prior_target == "prediction":  # half of a sampling step, by the base
+        per_step += windows * config.training.train_batch_size * sampled / 2
     drawing = drawn * (prior.class_inference_steps * sampled + decoded)
     num_samples = config.training.max_train_steps // (samples.sample_every or 10**9) + 1
     num_samples *= max(1, len(samples.sample_prompts))

@@ -1,6 +1,6 @@
 """Pictures drawn by the model: samples while training, and class images.
 
-Legend: B images, C latent channels, h w latent height and width (pixels / 8), L tokens, D width.
+Legend: B images, C latent channels, h w latent height and width, L tokens, D width.
 """
 
 from __future__ import annotations

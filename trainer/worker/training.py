@@ -88,7 +88,8 @@ class Training:
         ]
         self.updater = Updater(
             self.config, accelerator, unet=self.unet, noise_scheduler=parts.noise_scheduler,
-            adapter=self.adapter, data=data, encode=self.encode, memory=memory,
+            adapter=self.adapter, data=data, encode=self.encode,
+            encode_as_base=self.encode_as_base, memory=memory,
         )  # fmt: skip
         self.optimizer, self.stepper = self.updater.optimizer, self.updater.stepper
         self.saved_step: int | None = None
@@ -126,6 +127,11 @@ class Training:
     def encode(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encode for training: gradients reach trained text encoders, in every process."""
         return self.encode_with(self.text_encoders, prompts)
+
+    def encode_as_base(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Encode by the same text encoders, in the same precision, without what they learnt."""
+        with torch.no_grad(), self.adapter.switched_off():
+            return self.encode(prompts)
 
     def encode_with(self, text_encoders: Sequence[Any], prompts: Sequence[str]) -> PromptEmbeds:
         if text_encoders:

@@ -38,6 +38,7 @@ class Updater:
     Args:
         unet: prepared by accelerate, as are the text encoders behind `encode`.
         encode: gradients reach trained text encoders through it.
+        encode_as_base: prompts as the base reads them.
         memory: knows in how small parts a step is done.
     """
 
@@ -51,11 +52,13 @@ class Updater:
         adapter: Adapter,
         data: TrainingData,
         encode: PromptEncoder,
+        encode_as_base: PromptEncoder,
         memory: StepMemory,
     ) -> None:
         self.config, self.accelerator = config, accelerator
         self.unet, self.noise_scheduler, self.adapter = unet, noise_scheduler, adapter
         self.data, self.encode, self.memory = data, encode, memory
+        self.encode_as_base = encode_as_base
         self.watch = LossWatch(memory.machine.dtype)
         self.optimizer = make_optimizer(adapter, config)
         self.stepper: Any = accelerator.prepare(self.optimizer)
@@ -105,14 +108,15 @@ class Updater:
         """The loss of each batch of a forward window, its images' errors and which are classes."""
         share = Share(self.accelerator.process_index, self.accelerator.num_processes)
         batches = step_batches(
-            self.data, self.config, self.encode, window,
+            self.data, self.config, self.encode, self.encode_as_base, window,
             share=share, most_images=self.memory.most_images,
         )  # fmt: skip
         for batch in batches:
             placed = batch.to(self.accelerator.device)
             loss, errors = diffusion_loss(
-                self.unet, self.noise_scheduler, placed, self.config.training.snr_gamma
-            )
+                self.unet, self.noise_scheduler, placed, self.config.training.snr_gamma,
+                self.adapter.switched_off,
+            )  # fmt: skip
             yield loss, errors, placed.is_class
 
     def try_room_for_update(self) -> None:

@@ -8,6 +8,7 @@ generator whose stream numpy keeps for ever.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def untrained_tokens() -> Tensor:
     return torch.from_numpy(table * np.float16(UNTRAINED_STD))
 
 
+def forget_versions(config: Path) -> None:
+    """Leave out what changes with the installed libraries: the same weights are the same base."""
+    values = json.loads(config.read_text("utf-8"))
+    kept = {name: value for name, value in values.items() if not name.endswith("_version")}
+    write_atomic(config, json.dumps(kept, indent=2) + "\n")
+
+
 def expand(file: Path, folder: Path) -> None:
     """Write a packed file as a diffusers folder."""
     weights = unpack(load_file(file))
@@ -104,5 +112,7 @@ def expand(file: Path, folder: Path) -> None:
         if part == "vae":
             model.register_to_config(scaling_factor=scaling_factor)
         model.save_pretrained(folder / part)
+        forget_versions(folder / part / "config.json")
     make_noise_scheduler().save_pretrained(folder / "scheduler")
+    forget_versions(folder / "scheduler" / "scheduler_config.json")
     write_atomic(folder / "model_index.json", '{"_class_name": "StableDiffusionPipeline"}\n')

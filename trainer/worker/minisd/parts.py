@@ -12,10 +12,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from ...config import EMBEDDED_SIDE_PX as SIDE_PX
 from ...tokenizer import END, START, prompt_ids
 from .names import words
 
-SIDE_PX = 128
 VAE_FACTOR = 4
 VOCABULARY = 49408
 TEXT_WIDTH = 768  # by which Stable Diffusion 1 is known

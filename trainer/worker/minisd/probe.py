@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from .names import BACKGROUNDS, CLASSES, COLOURS, TEXTURES
 from .scene import ODD_PARTS, Scene
 
 NOTHING = "nothing"
+PROBE = Path(__file__).parent / "weights" / "probe.safetensors"
 FACTS: Mapping[str, tuple[str, ...]] = {
     "class": (*CLASSES, NOTHING),
     "background": BACKGROUNDS,
@@ -96,7 +98,8 @@ class Probe(nn.Module):
         return Seen(facts, F.normalize(self.identity(pooled), dim=1))
 
 
-def load_probe(file: Path) -> Probe:
+@cache
+def load_probe(file: Path = PROBE) -> Probe:
     """The trained probe."""
     probe = Probe()
     probe.load_state_dict({name: value.float() for name, value in load_file(file).items()})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
 
 MARGIN_PX, GAP_PX = 12, 6
 MAX_CELL_PX = 512
@@ -23,6 +25,8 @@ class Row:
 
 def labelled_grid(rows: Sequence[Row]) -> Image.Image:
     """Draw one row below the other; all pictures have one size."""
+    from PIL import Image, ImageDraw, ImageFont
+
     pictures = [[shrunk(picture) for picture in row.pictures] for row in rows]
     cell_width, cell_height = pictures[0][0].size
     columns = max(len(row) for row in pictures)
@@ -63,5 +67,7 @@ def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 
 def text_height(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    from PIL import Image, ImageDraw
+
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     return round(draw.multiline_textbbox((0, 0), text, font=font)[3])

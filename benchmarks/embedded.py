@@ -1,0 +1,88 @@
+"""What the embedded model itself can draw: `python -m benchmarks.embedded`.
+
+Draws every class in every place, in a colour of its turn, and lets the probe say what it sees.
+Writes benchmarks/results/embedded.json, and some of the pictures to docs/embedded.png.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from trainer.config import EMBEDDED, ModelConfig
+from trainer.files import write_atomic
+from trainer.grid import Row, labelled_grid
+from trainer.worker.class_images import png_bytes
+from trainer.worker.control import Control
+from trainer.worker.minisd.dataset import to_pixels
+from trainer.worker.minisd.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
+from trainer.worker.minisd.measures import arrays, said, share
+from trainer.worker.minisd.names import BACKGROUND_PHRASES, CLASSES, COLOURS
+from trainer.worker.minisd.probe import load_probe
+from trainer.worker.minisd.scene import with_article
+from trainer.worker.prepare import open_parts
+
+from .train_speed import hardware
+
+ROOT = Path(__file__).parent.parent
+RESULTS, SHEET = ROOT / "benchmarks/results/embedded.json", ROOT / "docs/embedded.png"
+SHOWN, COLUMNS = 18, 6
+
+
+def main() -> None:
+    scenes = list(product(BACKGROUND_PHRASES, CLASSES))
+    colours = [list(COLOURS)[place % len(COLOURS)] for place in range(len(scenes))]
+    prompts = [
+        f"a photo of {with_article(f'{colour} {noun}')} {BACKGROUND_PHRASES[place][0]}"
+        for (place, noun), colour in zip(scenes, colours, strict=True)
+    ]
+    parts = open_parts(ModelConfig(EMBEDDED), "no", lambda event: None)
+    pictures = draw_prompts(parts, prompts, Control())
+    with torch.no_grad():
+        seen = load_probe()(to_pixels(arrays(pictures)))
+    wanted = {
+        "class": [noun for _, noun in scenes],
+        "background": [place for place, _ in scenes],
+        "colour": colours,
+    }
+    found = {fact: share(said(seen, fact, names)) for fact, names in wanted.items()}
+    right = said(seen, "class", wanted["class"]).view(len(BACKGROUND_PHRASES), len(CLASSES))
+    by_class = dict(zip(CLASSES, right.float().mean(0).tolist(), strict=True))
+    result = {
+        "command": "python -m benchmarks.embedded",
+        "pictures": len(pictures),
+        "guidance_scale": GUIDANCE_SCALE,
+        "inference_steps": INFERENCE_STEPS,
+        "right": rounded(found),
+        "class right, by class": rounded(by_class),
+        **hardware(),
+    }
+    write_atomic(RESULTS, json.dumps(result, indent=1) + "\n")
+    write_atomic(SHEET, png_bytes(sheet(prompts, pictures)))
+    print(json.dumps(result, indent=1))
+
+
+def rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in shares.items()}
+
+
+def sheet(prompts: list[str], pictures: list[Image.Image]) -> Image.Image:
+    """Pictures from all over the list, with their prompts."""
+    some = range(0, len(pictures), len(pictures) // SHOWN)[:SHOWN]
+    rows = [some[start : start + COLUMNS] for start in range(0, SHOWN, COLUMNS)]
+    said = [", ".join(prompts[place].removeprefix("a photo of ") for place in row) for row in rows]
+    return labelled_grid(
+        [
+            Row(text, [pictures[place] for place in row])
+            for text, row in zip(said, rows, strict=True)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""What each setting does to what is learnt: `python -m benchmarks.quality --work DIR`.
+
+Trains the embedded model on subjects that it never saw, under one changed setting at a time, and
+lets the probe judge the pictures. Every finished training is a line of DIR/trials.jsonl, so that a
+stopped study goes on; `--part 0/2` and `--part 1/2` share it between two processes. `--tables`
+writes mean and spread of what there is to benchmarks/results/quality.json and docs/quality.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from PIL import Image
+
+from trainer.config import EMBEDDED, Config, ModelConfig
+from trainer.events import Event, Failed, Finished
+from trainer.files import append_lines, write_atomic
+from trainer.run import Run
+from trainer.worker.control import Control
+from trainer.worker.jobs import Lora
+from trainer.worker.minisd.demo import demo_config
+from trainer.worker.minisd.gallery import (
+    draw_prompts,
+    gallery,
+    gallery_prompts,
+    perfect_gallery,
+    photos,
+    save_photos,
+)
+from trainer.worker.minisd.measures import MEANINGS, Measures, measure
+from trainer.worker.minisd.probe import load_probe
+from trainer.worker.minisd.scene import Look
+from trainer.worker.minisd.subject import subject
+from trainer.worker.prepare import open_parts
+from trainer.worker.train import train
+from trainer.worker.training import Job
+
+from .train_speed import hardware
+
+SUBJECTS = ("dog", "mushroom", "robot", "backpack", "car")  # the base draws these well
+SUBJECT_SEED = 2_000_077  # another than the demonstration's, and unknown to the probe
+SEEDS = (0, 1, 2)
+NUM_STEPS = 300  # half of the demonstration's: there is still something to be gained or lost
+WRONG_NOUNS: Mapping[str, str] = dict(zip(SUBJECTS, (*SUBJECTS[1:], SUBJECTS[0]), strict=True))
+RESULTS = Path(__file__).parent / "results" / "quality.json"
+PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train.
+
+    Args:
+        settings: what differs from the demonstration's.
+        noun: which class noun follows the rare word: the right one, a wrong one, or none.
+        own_photos: the photos themselves stand in for class images.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    num_photos: int = 5
+    noun: str = "right"
+    own_photos: bool = False
+
+
+PREDICTION = {"prior_target": "prediction"}
+VARIANTS: Mapping[str, Variant] = {
+    "default": Variant(),
+    "no prior": Variant({"num_class_images": 0}),
+    "base's prediction": Variant(PREDICTION),
+    "base's prediction on the photos": Variant(PREDICTION, own_photos=True),
+    "wrong noun": Variant(noun="wrong"),
+    "no noun": Variant(noun="none"),
+    **{f"{number} photos": Variant(num_photos=number) for number in (1, 2, 3)},
+    "text encoder": Variant({"train_text_encoder": True}),
+    **{f"rank {rank}": Variant({"rank": rank}) for rank in (2, 4, 32)},
+    **{f"rate {rate:g}": Variant({"learning_rate": rate}) for rate in (1e-4, 3e-4, 3e-3)},
+    **{f"{steps} steps": Variant({"max_train_steps": steps}) for steps in (50, 100, 600, 1200)},
+}
+BOUNDS = ("base", "truth")  # nothing learnt; and the generator's own pictures in the model's place
+LEARNT = ("fidelity", "prompt_accuracy", "success", "copying")
+KEPT = ("language_drift", "class_accuracy", "diversity", "others_accuracy")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Variants to compare, in some measures."""
+
+    names: Sequence[str]
+    measures: Sequence[str] = (*LEARNT, *KEPT)
+
+
+TABLES: Mapping[str, Table] = {
+    "Prior preservation": Table(("no prior", "default")),
+    "What class images teach": Table(
+        ("no prior", "default", "base's prediction", "base's prediction on the photos")
+    ),
+    # What a wrong noun does to itself is not asked, so its drift would look harmless.
+    "Class noun": Table(("default", "wrong noun", "no noun"), LEARNT),
+    "Number of photos": Table(("1 photos", "2 photos", "3 photos", "default")),
+    "Text encoder": Table(("default", "text encoder")),
+    "Rank": Table(("rank 2", "rank 4", "default", "rank 32")),
+    "Learning rate": Table(("rate 0.0001", "rate 0.0003", "default", "rate 0.003")),
+    "Steps": Table(("50 steps", "100 steps", "default", "600 steps", "1200 steps")),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one subject."""
+
+    variant: str
+    class_noun: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.variant}, {self.class_noun}, {self.seed}"
+
+
+def trials() -> Iterator[Trial]:
+    """All of the study; the first round already holds every variant for every subject once."""
+    for seed, class_noun in product(SEEDS, SUBJECTS):
+        bounds = BOUNDS if seed == SEEDS[0] else ()  # they know no seed
+        for variant in (*bounds, *VARIANTS):
+            yield Trial(variant, class_noun, seed)
+
+
+def run_trial(trial: Trial, work: Path) -> Measures:
+    """Train if the trial is not the bare base, draw, and judge."""
+    look = subject(trial.class_noun, SUBJECT_SEED)
+    variant = VARIANTS.get(trial.variant, Variant())
+    training_photos = photos(look, variant.num_photos, trial.seed)
+    trigger = f"sks {noun_of(variant, look)}".strip()
+    if trial.variant == "truth":
+        return measure(load_probe(), look, perfect_gallery(look, training_photos))
+    if trial.variant == "base":
+        return judge(look, trigger, training_photos, None)
+    run = Run(work / trial.key)
+    shutil.rmtree(run.folder, ignore_errors=True)  # of a study that was stopped
+    save_photos(training_photos, run.folder / "photos")
+    config = trial_config(trial, variant, run, trigger, noun_of(variant, look) or look.class_noun)
+    last = train(Job(config, run, False, fail_loudly, Control()))
+    assert isinstance(last, Finished)
+    measures = judge(look, trigger, training_photos, Path(last.lora_path))
+    shutil.rmtree(run.folder)
+    return measures
+
+
+def noun_of(variant: Variant, look: Look) -> str:
+    nouns = {"right": look.class_noun, "wrong": WRONG_NOUNS[look.class_noun], "none": ""}
+    return nouns[variant.noun]
+
+
+def trial_config(trial: Trial, variant: Variant, run: Run, trigger: str, class_noun: str) -> Config:
+    own = {"class_images": str(run.folder / "photos"), "num_class_images": variant.num_photos}
+    values = {
+        **demo_config(run.folder).flat(),
+        "instance_prompt": f"a photo of a {trigger}",
+        "class_prompt": f"a photo of a {class_noun}",
+        "seed": trial.seed,
+        "max_train_steps": NUM_STEPS,
+        "sample_every": None,
+        "save_every": None,
+        **(own if variant.own_photos else {}),
+        **variant.settings,
+    }
+    return Config.from_values(values)
+
+
+def fail_loudly(event: Event) -> None:
+    assert not isinstance(event, Failed), event
+
+
+def judge(
+    look: Look, trigger: str, training_photos: Sequence[Image.Image], lora: Path | None
+) -> Measures:
+    parts = open_parts(ModelConfig(EMBEDDED), "no", lambda event: None)
+    prompts = gallery_prompts(look.class_noun, trigger)
+    drawn = draw_prompts(parts, prompts, Control(), Lora(lora) if lora else None)
+    return measure(load_probe(), look, gallery(look.class_noun, drawn, training_photos))
+
+
+def read_trials(work: Path) -> dict[str, dict[str, float]]:
+    """Measures by trial."""
+    file = work / "trials.jsonl"
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    return {entry["trial"]: entry["measures"] for entry in map(json.loads, lines)}
+
+
+def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """By variant and measure: mean and standard deviation over trials, and against the default.
+
+    A difference is between trials of one subject and seed, averaged over a subject's seeds; its
+    standard error is over subjects.
+    """
+    by_variant: dict[str, dict[tuple[str, int], Mapping[str, float]]] = defaultdict(dict)
+    for trial in trials():
+        if trial.key in found:
+            by_variant[trial.variant][trial.class_noun, trial.seed] = found[trial.key]
+    default = by_variant["default"]
+    return {
+        name: {
+            "trials": len(rows),
+            **{measure: compared(rows, default, measure) for measure in MEANINGS},
+        }
+        for name, rows in by_variant.items()
+    }
+
+
+Rows = Mapping[tuple[str, int], Mapping[str, float]]
+
+
+def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
+    """One measure of one variant."""
+    values = [row[measure] for row in rows.values()]
+    found = {"mean": mean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}
+    by_subject: dict[str, list[float]] = defaultdict(list)
+    for key in rows.keys() & default.keys():
+        by_subject[key[0]].append(rows[key][measure] - default[key][measure])
+    differences = [mean(own) for own in by_subject.values()]
+    if len(differences) > 1:
+        found["difference"] = mean(differences)
+        found["error"] = stdev(differences) / len(differences) ** 0.5
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def page(found: Mapping[str, Any]) -> Iterator[str]:
+    """The tables as text."""
+    for title, table in TABLES.items():
+        yield f"\n## {title}\n"
+        yield "| | n | " + " | ".join(name.replace("_", " ") for name in table.measures) + " |"
+        yield "|---|---|" + "---|" * len(table.measures)
+        for name in (*BOUNDS, *table.names):
+            if name in found:
+                paired = name not in (*BOUNDS, "default")
+                cells = [cell(found[name][measure], paired=paired) for measure in table.measures]
+                yield f"| {name} | {found[name]['trials']} | " + " | ".join(cells) + " |"
+
+
+def cell(value: Mapping[str, float], *, paired: bool) -> str:
+    text = f"{value['mean']:.2f} ± {value['deviation']:.2f}"
+    if paired and "difference" in value:
+        text += f"<br>({value['difference']:+.2f} ± {value['error']:.2f})"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for trials")
+    parser.add_argument("--part", default="0/1", help="which of how many shares of the study")
+    parser.add_argument("--tables", action="store_true", help="write the tables, and do no more")
+    options = parser.parse_args()
+    if options.tables:
+        found = summary(read_trials(options.work))
+        write_atomic(RESULTS, json.dumps({**hardware(), "variants": found}, indent=1) + "\n")
+        write_atomic(PAGE, PAGE.read_text("utf-8").partition("\n## ")[0] + "\n".join(page(found)))
+        return
+    part, parts = map(int, options.part.split("/"))
+    options.work.mkdir(parents=True, exist_ok=True)
+    done = read_trials(options.work)
+    for number, trial in enumerate(trials()):
+        if number % parts == part and trial.key not in done:
+            line = {"trial": trial.key, "measures": run_trial(trial, options.work).to_dict()}
+            append_lines(options.work / "trials.jsonl", json.dumps(line) + "\n")
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

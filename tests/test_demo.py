@@ -1,0 +1,92 @@
+"""The demonstration, whole; and the measures, held against pictures whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from trainer import cli
+from trainer.run import Run
+from trainer.worker.minisd import demo, gallery
+from trainer.worker.minisd.measures import MEANINGS, Measures, measure
+from trainer.worker.minisd.probe import load_probe
+from trainer.worker.minisd.subject import subject
+
+NOUN = "dog"
+LOOK = subject(NOUN, 4321)
+PHOTOS = gallery.photos(LOOK, 5, seed=99)
+PERFECT = gallery.perfect_gallery(LOOK, PHOTOS)
+
+
+def judged(**changed: Any) -> Measures:
+    return measure(load_probe(), LOOK, replace(PERFECT, **changed))
+
+
+def test_a_perfect_model_is_praised():
+    found = judged()
+    assert found.fidelity > 0.9
+    assert found.prompt_accuracy > 0.9
+    assert found.language_drift < 0.15
+    assert found.class_accuracy > 0.6 and found.others_accuracy > 0.8
+    assert found.likeness > found.leakage + 0.4
+    assert found.diversity > 0.4
+    assert found.copying < 0.1
+
+
+def test_each_failure_shows_in_its_measure():
+    assert judged(subject=PERFECT.class_noun).fidelity < 0.15
+    assert judged(places=[*PERFECT.places[2:], *PERFECT.places[:2]]).prompt_accuracy < 0.1
+    forgetful = judged(class_noun=PERFECT.subject)
+    assert forgetful.language_drift > 0.9
+    assert forgetful.diversity < judged().diversity / 2
+    spilt = judged(others=PERFECT.subject[: len(PERFECT.others)])
+    assert spilt.leakage > 0.5 and spilt.others_accuracy < 0.1
+    assert judged(subject=(PHOTOS * 9)[: len(PERFECT.subject)]).copying == 1
+
+
+def test_every_measure_is_explained():
+    assert list(judged().to_dict()) == list(MEANINGS)
+
+
+def test_the_demonstration_leaves_what_it_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    config_of = demo.demo_config
+
+    def short_config(folder: Path) -> Any:
+        config = config_of(folder)
+        few = replace(config.training, max_train_steps=2)
+        return replace(config, training=few, prior=replace(config.prior, num_class_images=2))
+
+    monkeypatch.setattr(demo, "demo_config", short_config)
+    monkeypatch.setattr(gallery, "INFERENCE_STEPS", 2)
+    run = Run(tmp_path / "demo")
+    assert cli.main(["demo", "--run", str(run.folder)]) == 0
+    said = capsys.readouterr()
+    assert str(run.report) in said.err
+    page = run.report.read_text("utf-8")
+    assert demo.SHEET in page and all(name in page for name in MEANINGS)
+    assert (run.folder / "sks_dog.safetensors").stat().st_size > 100_000
+    assert len(list((run.folder / "photos").iterdir())) == demo.NUM_PHOTOS
+    figures = json.loads((run.folder / "measures.json").read_text())
+    assert figures.keys() == {"before", "after"} and figures["after"].keys() == MEANINGS.keys()
+    with Image.open(run.folder / demo.SHEET) as sheet:
+        assert sheet.width > 7 * 128 and sheet.height > 3 * 128
+
+
+@pytest.mark.slow
+def test_the_demonstration_learns_its_subject_and_keeps_the_rest(tmp_path: Path):
+    folder = tmp_path / "demo"
+    assert cli.main(["demo", "--run", str(folder)]) == 0
+    figures = json.loads((folder / "measures.json").read_text())
+    before, after = figures["before"], figures["after"]
+    assert after["fidelity"] > before["fidelity"] + 0.4
+    assert after["prompt_accuracy"] > before["prompt_accuracy"] - 0.1
+    assert after["others_accuracy"] > before["others_accuracy"] - 0.1
+    assert after["language_drift"] < 0.5 * after["fidelity"]
+    assert after["copying"] < 0.2

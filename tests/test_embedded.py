@@ -1,0 +1,204 @@
+"""The embedded model: packed and expanded, refused where it is damaged, and used as a base."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer import cli
+from trainer.config import ModelConfig
+from trainer.errors import ConfigError
+from trainer.worker import models
+from trainer.worker.minisd import embedded
+from trainer.worker.minisd.embedded import PACKED, embedded_folder
+from trainer.worker.minisd.pack import TOKEN_TABLE, expand, pack, untrained_tokens
+from trainer.worker.minisd.parts import (
+    TOKENS,
+    VOCABULARY,
+    encode,
+    make_text_encoder,
+    make_unet,
+    make_vae,
+)
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Any]:
+    torch.manual_seed(0)
+    vae = make_vae()
+    vae.register_to_config(scaling_factor=0.375)
+    return {"unet": make_unet(), "text_encoder": make_text_encoder(), "vae": vae}
+
+
+@pytest.fixture(scope="module")
+def folder(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parts, packed and expanded again."""
+    work = tmp_path_factory.mktemp("packed")
+    (work / "model.safetensors").write_bytes(pack(**parts))
+    expand(work / "model.safetensors", work / "model")
+    return work / "model"
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A file with its sum beside it, as in the trainer's own folder."""
+    file = tmp_path / "weights" / "model.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(b"packed weights")
+    file.with_suffix(".sha256").write_text(hashlib.sha256(b"packed weights").hexdigest() + "\n")
+    return file
+
+
+def fake_expand(_file: Path, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+
+
+def open_expanded(folder: Path) -> models.BaseModel:
+    return models.open_base(ModelConfig(str(folder)))
+
+
+def test_expanded_weights_are_those_that_were_packed(parts: dict[str, Any], folder: Path):
+    base = open_expanded(folder)
+    assert base.family.name == "sd1"
+    unet = models.load_unet(base, torch.float32)
+    for name, weight in parts["unet"].named_parameters():
+        found = unet.get_parameter(name)
+        step = weight.flatten(1).abs().amax(1) / 127 if weight.ndim > 1 else weight.abs()
+        error = (found - weight).flatten(1).abs().amax(1) if weight.ndim > 1 else found - weight
+        assert (error.abs() <= 0.51 * step + 1e-3 * weight.abs().max()).all(), name
+    vae = models.load_vae(base)
+    assert vae.config["scaling_factor"] == 0.375
+    assert models.vae_factor(vae) == 4
+
+
+def test_prompts_are_read_as_they_were_in_its_training(parts: dict[str, Any], folder: Path):
+    base = open_expanded(folder)
+    encoders = models.load_text_encoders(base, torch.float32)
+    prompts = ["a photo of a red dog on a beach", ""]
+    with torch.no_grad():
+        found = models.encode_prompts(base.family, encoders, prompts).embeds
+        wanted = encode(parts["text_encoder"], prompts)
+    assert torch.cosine_similarity(found, wanted, dim=-1).min() > 0.999
+
+
+def test_words_that_no_caption_has_keep_their_untrained_embeddings(folder: Path):
+    (encoder,) = models.load_text_encoders(open_expanded(folder), torch.float32)
+    table = dict(encoder.named_parameters())
+    (found,) = [value for name, value in table.items() if name.endswith(TOKEN_TABLE)]
+    others = torch.ones(VOCABULARY, dtype=torch.bool)
+    others[TOKENS] = False
+    assert torch.equal(found[others], untrained_tokens()[others].float())
+    assert not torch.equal(found[TOKENS], untrained_tokens()[TOKENS].float())
+
+
+def test_the_untrained_embeddings_are_the_same_everywhere():
+    digest = hashlib.sha256(untrained_tokens().numpy().tobytes()).hexdigest()
+    assert digest == "a90f211a43b9ba312ff40ee232a938a1b4e7aa69b4a335b30b4f64543351ffa4"
+
+
+def test_expansion_happens_once(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", fake_expand)
+    first = embedded_folder(packed, tmp_path / "out")
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", None)
+    assert embedded_folder(packed, tmp_path / "out") == first
+    assert (first / "model_index.json").is_file()
+
+
+def test_two_that_ask_at_once_get_one_folder(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls: list[Path] = []
+    begun, both_wait = threading.Event(), threading.Event()
+
+    def slow_expand(file: Path, folder: Path) -> None:
+        calls.append(folder)
+        begun.set()
+        both_wait.wait(10)
+        fake_expand(file, folder)
+
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", slow_expand)
+    found: list[Path] = []
+    ask = lambda: found.append(embedded_folder(packed, tmp_path / "out"))  # noqa: E731
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    both_wait.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(calls) == 1 and len(found) == 2 and found[0] == found[1]
+
+
+def test_what_a_killed_expansion_left_is_replaced(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    digest = packed.with_suffix(".sha256").read_text()[:16]
+    (tmp_path / "out" / digest / "partial" / "unet").mkdir(parents=True)
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", fake_expand)
+    folder = embedded_folder(packed, tmp_path / "out")
+    assert sorted(path.name for path in folder.iterdir()) == ["model_index.json"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_file: Path, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "half").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", full)
+    with pytest.raises(OSError, match="No space"):
+        embedded_folder(packed, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["lock"]
+
+
+def refused(packed: Path, out: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        embedded_folder(packed, out)
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_missing_and_damaged_weights_are_refused(packed: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    packed.write_bytes(b"packed wEights")
+    assert "damaged" in refused(packed, out)
+    packed.with_suffix(".sha256").write_bytes(b"\xff\xfe")
+    assert "cannot be read" in refused(packed, out)
+    packed.unlink()
+    assert "cannot be read" in refused(packed, out)
+    assert not out.exists()
+
+
+def test_too_little_room_is_refused(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embedded, "free_bytes", lambda folder: 20 * MIB)
+    message = refused(packed, tmp_path / "out")
+    assert "20 MiB free" in message and "needs" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_cannot_be_written_to_is_refused(packed: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    assert "cannot be written" in refused(packed, tmp_path / "file" / "out")
+
+
+def test_the_weights_that_ship_are_whole_and_small():
+    folder = embedded_folder()
+    assert folder.is_dir()
+    assert PACKED.stat().st_size < 25 * MIB
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < embedded.EXPANDED_BYTES
+
+
+def test_inspect_knows_it(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["inspect", "embedded"]) == 0
+    assert "SD 1.x" in capsys.readouterr().out
