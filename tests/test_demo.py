@@ -65,6 +65,7 @@ def test_the_demonstration_leaves_what_it_promises(
 
     monkeypatch.setattr(demo, "demo_config", short_config)
     monkeypatch.setattr(gallery, "INFERENCE_STEPS", 2)
+    monkeypatch.setattr(gallery, "unseen_places", lambda: ["desert", "night"])
     run = Run(tmp_path / "demo")
     assert cli.main(["demo", "--run", str(run.folder)]) == 0
     said = capsys.readouterr()
