@@ -88,6 +88,6 @@ def test_the_demonstration_learns_its_subject_and_keeps_the_rest(tmp_path: Path)
     before, after = figures["before"], figures["after"]
     assert after["fidelity"] > before["fidelity"] + 0.4
     assert after["prompt_accuracy"] > before["prompt_accuracy"] - 0.1
-    assert after["others_accuracy"] > before["others_accuracy"] - 0.15
+    assert after["others_accuracy"] > before["others_accuracy"] - 0.1
     assert after["language_drift"] < 0.5 * after["fidelity"]
     assert after["copying"] < 0.2

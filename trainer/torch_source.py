@@ -15,10 +15,8 @@ OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that we
 INDEX = "https://download.pytorch.org/whl"
 TIMEOUT_SEC = 5
 GPU_TIMEOUT_SEC = 60  # a driver that wakes up first
-TURING, BLACKWELL = (
-    7.5,
-    10.0,
-)  # CUDA 13 has code from the one on, torch's CUDA 12.6 to before the other
+TURING = 7.5  # the oldest capability for which torch's builds for CUDA 13 have code
+BLACKWELL = 10.0  # the first for which its build for CUDA 12.6 has none
 CUDA_13_DRIVER = 580
 BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # lie beside torch
 
