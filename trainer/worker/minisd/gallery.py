@@ -41,12 +41,16 @@ def save_photos(pictures: Sequence[Image.Image], folder: Path) -> None:
 
 
 def draw_prompts(
-    parts: Parts, prompts: Sequence[str], control: Control, lora: Lora | None = None
+    parts: Parts,
+    prompts: Sequence[str],
+    control: Control,
+    lora: Lora | None = None,
+    inference_steps: int = INFERENCE_STEPS,
 ) -> list[Image.Image]:
     """One picture per prompt; the picture's place in the list is its seed."""
     table = encode_with(parts, lora, [*prompts, ""])
     drawer = parts.drawer()
-    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, INFERENCE_STEPS, control.check)
+    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, inference_steps, control.check)
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):
         some = list(prompts[start : start + BATCH])
