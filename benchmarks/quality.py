@@ -50,7 +50,7 @@ SUBJECTS = ("dog", "mushroom", "robot", "backpack", "car")  # the base draws the
 SUBJECT_SEED = 2_000_077  # another than the demonstration's, and unknown to the probe
 SEEDS = (0, 1, 2)
 NUM_STEPS = 500  # fewer than the demonstration's: there is still something to be gained or lost
-PRECISION, INFERENCE_STEPS = "bf16", 12  # the demonstration's "no" and 20 take half as long again
+PRECISION, INFERENCE_STEPS = "bf16", 12  # the demonstration's "no" and 20 take much longer
 WRONG_NOUNS: Mapping[str, str] = dict(zip(SUBJECTS, (*SUBJECTS[1:], SUBJECTS[0]), strict=True))
 RESULTS = Path(__file__).parent / "results" / "quality.json"
 PAGE = Path(__file__).parent.parent / "docs" / "quality.md"

@@ -45,12 +45,13 @@ def draw_prompts(
     prompts: Sequence[str],
     control: Control,
     lora: Lora | None = None,
-    inference_steps: int = INFERENCE_STEPS,
+    inference_steps: int | None = None,
 ) -> list[Image.Image]:
     """One picture per prompt; the picture's place in the list is its seed."""
     table = encode_with(parts, lora, [*prompts, ""])
     drawer = parts.drawer()
-    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, inference_steps, control.check)
+    steps = inference_steps or INFERENCE_STEPS
+    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, steps, control.check)
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):
         some = list(prompts[start : start + BATCH])
