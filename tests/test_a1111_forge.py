@@ -34,7 +34,7 @@ from tests.webui_page import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 fields = pack_module("a1111.fields")
 NO_BROWSER = browser_skip_reason()
@@ -131,6 +131,23 @@ def test_photos_are_shown_as_they_will_be_trained_and_names_are_text(
     page.wait_for_selector("#dreambooth_report .dreambooth-problem")
     assert HOSTILE in page.inner_text("#dreambooth_report")
     assert unhurt(page)
+    page.close()
+
+
+def test_photos_arrive_though_the_page_changes_meanwhile(host, context, photos):
+    page = open_tab(context, host)
+    uploads: list[Route] = []
+    page.route("**/upload*", lambda route: uploads.append(route), times=1)
+    files = sorted(photos.iterdir())
+    page.set_input_files("#dreambooth_uploads input[type=file]", files)
+    wait_until(page, lambda: uploads, "the upload's begin")
+    goal = page.inner_text("#dreambooth_goal")
+    page.click("#dreambooth_preset input")
+    page.click("#dreambooth_preset .options li:has-text('low-vram-sd15')")
+    wait_until(page, lambda: page.inner_text("#dreambooth_goal") != goal, "the preset's goal")
+    uploads[0].continue_()
+    page.wait_for_selector(".dreambooth-report")
+    assert f"{len(files)} photos" in page.inner_text("#dreambooth_report")
     page.close()
 
 
