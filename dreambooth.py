@@ -28,6 +28,7 @@ COMMANDS = {
 
 def main(arguments: list[str]) -> int:
     """Run one command; gives its exit code, 2 for an unknown command."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore - a real stream here
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0

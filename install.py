@@ -19,6 +19,7 @@ from trainer.errors import ConfigError  # noqa: E402
 
 def main() -> int:
     """Install what is missing; gives the exit code."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore - a real stream here
     missing = environment.missing()
     if missing is None:
         return 0

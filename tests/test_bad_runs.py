@@ -572,6 +572,22 @@ def test_a_folder_that_cannot_be_is_refused(folder: str, tmp_path: Path) -> None
     refused(lambda: check_writable(tmp_path / folder, "output"), "output: the folder .* cannot be")
 
 
+def forbid(*_arguments: object, **_options: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("name", ["runs", "runs/dog"])
+def test_a_folder_that_takes_no_file_is_refused_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    check_writable(tmp_path / name, "output")
+    assert not list((tmp_path / "runs").iterdir())
+    monkeypatch.setattr(Path, "open", forbid)  # root may write anywhere
+    monkeypatch.setattr(Path, "mkdir", forbid)
+    refused(lambda: check_writable(tmp_path / name, "output"), "cannot be written to: Permission")
+
+
 def test_lines_that_are_no_commands_do_not_keep_a_stop_from_being_heard() -> None:
     lines = ["", "{", "[]", "5", "null", "{}", '{"command": "fly"}', '{"command": []}', "[" * 10**5]
     control = Control()

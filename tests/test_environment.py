@@ -221,7 +221,8 @@ def test_own_torch_is_for_the_system_and_gpu(
     monkeypatch.setattr(sys, "platform", platform)
     index = f"{torch_source.INDEX}/{build}" if build else ""
     found = torch_source.own_torch("2.13.0")
-    assert (found.index, found.version.partition("+")[0]) == (index, "2.13.0")
+    version = torch_source.ON_WINDOWS if platform == "win32" else "2.13.0"
+    assert (found.index, found.version.partition("+")[0]) == (index, version)
     assert found.version.partition("+")[2] == ("" if build == "cpu" else build)
 
 
@@ -315,6 +316,21 @@ def test_an_embedded_python_is_copied_without_its_packages(tmp_path: Path) -> No
 )  # fmt: skip
 def test_the_error_that_matters_is_told(lines: list[str], error: str) -> None:
     assert last_error(lines) == error
+
+
+@pytest.mark.parametrize(
+    ("told", "remedy"),
+    [
+        ("HINT: this system does not have Windows Long Path support enabled", "nearer"),
+        ("HINT: See above for output from the failure.", "disk space"),
+    ],
+)
+def test_what_to_do_follows_from_pips_own_hint(told: str, remedy: str, tmp_path: Path) -> None:
+    installer = Installer(tmp_path, tmp_path / "log", environment.worker_env(), print)
+    code = f"print('ERROR: [Errno 2] No such file'); print({told!r}); exit(1)"
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        installer.must([sys.executable, "-c", code], "install")
+    assert remedy in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(

@@ -80,18 +80,24 @@ def test_only_what_the_killed_holder_was_writing_is_removed(tmp_path):
     assert Lock(lock.path).take() and lock.path.read_text("ascii") == MARK
 
 
+def files_below(folder):
+    """All paths, and when the files among them were written."""
+    paths = folder.rglob("*")
+    return {path: path.stat().st_mtime_ns if path.is_file() else None for path in paths}
+
+
 def test_a_run_that_another_process_trains_is_refused_and_left_alone(tmp_path):
     run = Run(tmp_path / "runs" / "dog")
     run.create("{}")
     run.checkpoints.mkdir()
     (run.checkpoints / "step_000002.partial").mkdir()
     process = hold(run.lock.path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = files_below(tmp_path)
     for touch in (run.check_free, lambda: run.claim(tmp_path)):
         with pytest.raises(ConfigError, match="being trained by another process"):
             touch()
     run.discard()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert files_below(tmp_path) == before
     kill(process)
     run.check_free()
     run.claim(tmp_path)

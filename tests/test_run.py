@@ -12,12 +12,13 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainer import environment, files, run
 from trainer.events import Event, Failed, Finished, Status, Stopped
-from trainer.files import new_folder, write_atomic, write_unique
+from trainer.files import append_lines, new_folder, write_atomic, write_unique
 from trainer.run import Run, Worker
 
 PRELUDE = """
@@ -285,9 +286,29 @@ def test_a_file_that_is_being_read_is_replaced_a_moment_later(
         return real(source, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(files, "REPLACE_PAUSE_SEC", 0)
+    monkeypatch.setattr(files, "PAUSES_SEC", (0, 0))
     write_atomic(tmp_path / "file", "after")
     assert (tmp_path / "file").read_text("utf-8") == "after"
+
+
+def test_lines_wait_for_a_program_that_keeps_the_file_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [PermissionError(), PermissionError()]
+    real = Path.open
+
+    def refuse(path: Path, mode: str) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return real(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(files, "PAUSES_SEC", (0, 0))
+    append_lines(tmp_path / "file", "line\n")
+    assert (tmp_path / "file").read_bytes() == b"line\n"
+    refusals[:] = [PermissionError() for _ in range(3)]
+    with pytest.raises(PermissionError, match="file"):
+        append_lines(tmp_path / "file", "line\n")
 
 
 def test_each_name_is_given_once(tmp_path: Path) -> None:

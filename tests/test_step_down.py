@@ -250,7 +250,11 @@ def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
         (RuntimeError("could not create a primitive"), True),
         (MemoryError(), True),
         (OSError(12, "Cannot allocate memory"), True),
+        (OSError(22, "[WinError 1455] The paging file is too small"), True),
+        (Exception("Auslagerungsdatei ist zu klein (os error 1455)"), True),  # safetensors
+        (RuntimeError("Couldn't open shared file mapping, error code: <1455>"), True),
         (OSError(28, "No space left on device"), False),
+        (OSError(2, "No such file", "dog_1455.png"), False),
         (RuntimeError("size mismatch"), False),
         (ValueError("not enough memory"), False),
     ],

@@ -148,6 +148,18 @@ def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, 
     assert isinstance(events[-1], Finished) and Path(events[-1].lora_path).exists()
 
 
+def test_a_plot_that_another_program_keeps_locked_costs_no_training(
+    make_config, tmp_path, monkeypatch
+):
+    def locked(run: Run) -> None:
+        raise PermissionError(13, "used by another process", str(run.loss_plot))
+
+    monkeypatch.setattr("trainer.worker.training.plot_losses", locked)
+    events = run_training(make_config(), tmp_path / "runs/r")
+    assert "plot_failed" in [e.code for e in events if isinstance(e, Warning)]
+    assert isinstance(events[-1], Finished) and Path(events[-1].lora_path).exists()
+
+
 def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):
     run_training(make_config(), tmp_path / "runs/r", stop_after=2)
     with Run(tmp_path / "runs/r").events.open("a") as file:

@@ -59,6 +59,20 @@ def test_commands_save_sample_and_stop(make_config, tmp_path):
     assert Path(sample.path).exists() and Path(stopped.lora_path).exists()
 
 
+def test_requests_are_read_from_where_nobody_else_looks():
+    code = (
+        "import os, sys; from trainer.worker.__main__ import private_input\n"
+        "requests = private_input()\n"
+        "print([requests.readline(), sys.stdin.read(), requests.read()])\n"
+        "print(os.path.samestat(os.fstat(0), os.stat(os.devnull)))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=worker_env(), input="hôte\nstop\n", check=True,
+        capture_output=True, encoding="utf-8",
+    )  # fmt: skip
+    assert said.stdout.splitlines() == ["['hôte\\n', '', 'stop\\n']", "True"]
+
+
 @pytest.mark.parametrize("gone", ["input", "both pipes"])
 def test_a_host_that_is_gone_costs_nothing(make_config, tmp_path, gone):
     run = tmp_path / "runs" / "r"

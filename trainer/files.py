@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count, dropwhile
 from pathlib import Path
+from typing import TypeVar
 
 from .errors import ConfigError
 from .lock import Lock
 
 MARK = os.urandom(6).hex()  # of this process, in the names of the files that it is writing
-REPLACE_TRIES, REPLACE_PAUSE_SEC = 10, 0.1
+PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10)  # a virus scanner reads what is new and large
+Result = TypeVar("Result")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -34,17 +35,22 @@ def write_new(path: Path, data: bytes | str) -> None:
 
 
 def write_by_rename(path: Path, data: bytes | str, rename: Callable[[Path, Path], object]) -> None:
-    partial = path.with_name(f".{MARK}-{os.urandom(4).hex()}.partial")
+    partial = path.with_name(partial_name())
     with naming(path):
         try:
             with partial.open("xb") as file:
                 file.write(data.encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
-            patiently(rename, partial, path)
+            patiently(lambda: rename(partial, path))
         finally:
             partial.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def partial_name() -> str:
+    """A name that tells which process is writing the file."""
+    return f".{MARK}-{os.urandom(4).hex()}.partial"
 
 
 @contextmanager
@@ -57,16 +63,14 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def patiently(rename: Callable[[Path, Path], object], source: Path, target: Path) -> None:
-    """Rename; on Windows a reader can forbid that for a moment."""
-    for _ in range(REPLACE_TRIES - 1):
+def patiently(action: Callable[[], Result]) -> Result:
+    """Do what another program can forbid for a moment on Windows, by looking at the file."""
+    for pause in PAUSES_SEC:
         try:
-            rename(source, target)
+            return action()
         except PermissionError:
-            time.sleep(REPLACE_PAUSE_SEC)
-        else:
-            return
-    rename(source, target)
+            time.sleep(pause)
+    return action()
 
 
 def rename_new(source: Path, target: Path) -> None:
@@ -88,13 +92,13 @@ def settle(partial: Path, path: Path) -> None:
     """Give a file that someone else's code wrote its final name, once it is on the disk."""
     with naming(path), partial.open("rb+") as file:
         os.fsync(file.fileno())
-    patiently(Path.replace, partial, path)
+    patiently(lambda: partial.replace(path))
     sync_folder(path.parent)
 
 
 def replace_folder(source: Path, target: Path) -> None:
     """Give a folder its final name, for good."""
-    patiently(Path.replace, source, target)
+    patiently(lambda: source.replace(target))
     sync_folder(target.parent)
 
 
@@ -119,7 +123,7 @@ def sync_folder(folder: Path) -> None:
 
 def append_lines(path: Path, text: str) -> None:
     """Add whole lines; after half a line, which a killed process may leave, on a new one."""
-    with naming(path), path.open("a+b") as file:
+    with naming(path), patiently(lambda: path.open("a+b")) as file:
         torn = False
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -196,8 +200,13 @@ def check_writable(folder: Path, setting: str) -> None:
         existing = next((parent for parent in parents if parent.exists()), None)
         if existing is None:
             raise ConfigError(f"{setting}: there is no {folder.anchor}.", "Choose another folder.")
-        with tempfile.TemporaryFile(dir=existing):
-            return
+        probe = existing / partial_name()  # tempfile would try for ever where Windows forbids it
+        if existing == folder:
+            probe.open("xb").close()
+            probe.unlink()
+        else:
+            probe.mkdir()
+            probe.rmdir()
     except OSError as error:
         raise ConfigError(
             f"{setting}: the folder {existing} cannot be written to: {error.strerror}.",

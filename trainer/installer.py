@@ -21,6 +21,7 @@ WINDOWS = sys.platform == "win32"
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
 INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
 POLL_SEC = 0.5
+SHORTER_PATH = "Move the host's folder nearer to the drive's root, or turn on Windows' long paths"
 IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
 
 
@@ -89,10 +90,11 @@ class Installer:
     def must(self, command: list[str], purpose: str) -> None:
         code, lines = self.run(command)
         if code:
+            too_long = any("Windows Long Path" in line for line in lines)  # pip's own guess
+            remedy = SHORTER_PATH if too_long else "Check the network connection and the disk space"
             raise ConfigError(
                 f"install.py could not {purpose}: {last_error(lines)}.",
-                "Check the network connection and the free disk space, then run install.py again; "
-                f"the log is {self.log}.",
+                f"{remedy}, then run install.py again; the log is {self.log}.",
             )
 
     def run(self, command: list[str]) -> tuple[int, list[str]]:

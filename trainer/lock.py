@@ -74,8 +74,10 @@ if sys.platform == "win32":
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:
             return False
+        except OSError:  # as below
+            return True
         return True
 else:
     import fcntl

@@ -124,7 +124,8 @@ class Run:
         if not self.folder.exists() or not self.lock.take():
             return
         for file in (self.config, self.inputs, self.events, self.log):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows the worker itself holds its log open
+                file.unlink()
         self.lock.release()
         self.lock.path.unlink(missing_ok=True)
         with suppress(OSError):  # what is not ours stays, and so does the folder round it

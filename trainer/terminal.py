@@ -143,8 +143,8 @@ def describe_end(event: Event) -> str:
 def stop_on_signals(stop: Callable[[], None]) -> None:
     """Let Ctrl-C, termination and a closed terminal ask for a stop, which saves first.
 
-    A second Ctrl-C ends the process at once. On Windows a closed console is SIGBREAK, and the
-    system ends the process about five seconds later: what is not saved by then is lost.
+    A second Ctrl-C ends the process at once. Windows gives a closed console's processes no time:
+    what came after the last checkpoint is lost.
     """
 
     def first(_number: int, _frame: object) -> None:

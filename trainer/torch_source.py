@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tried
+ON_WINDOWS = "2.12.1"  # 2.13's licences lie so deep that Windows refuses their paths
 INDEX = "https://download.pytorch.org/whl"
 TIMEOUT_SEC = 5
 GPU_TIMEOUT_SEC = 60  # a driver that wakes up first
@@ -96,16 +97,17 @@ class Gpu:
 
 def own_torch(tested: str) -> TorchSource:
     """The build of torch for this machine's system and GPU."""
+    version = ON_WINDOWS if sys.platform == "win32" else tested
     if has_nvidia_gpu():
         best = max(nvidia_gpus(), default=None)  # torch, too, takes the fastest first
         if best and best.needs_cuda_12:
-            return TorchSource(f"{tested}+cu126", index=f"{INDEX}/cu126")
+            return TorchSource(f"{version}+cu126", index=f"{INDEX}/cu126")
         if sys.platform == "win32":  # PyPI has no CUDA build for Windows
-            return TorchSource(f"{tested}+cu130", index=f"{INDEX}/cu130")
-        return TorchSource(tested)
+            return TorchSource(f"{version}+cu130", index=f"{INDEX}/cu130")
+        return TorchSource(version)
     if sys.platform == "linux" and reachable(f"{INDEX}/cpu/torch/"):
-        return TorchSource(tested, index=f"{INDEX}/cpu")  # PyPI's build is CUDA's, gigabytes larger
-    return TorchSource(tested)
+        return TorchSource(version, index=f"{INDEX}/cpu")  # PyPI's is CUDA's, gigabytes larger
+    return TorchSource(version)
 
 
 def has_nvidia_gpu() -> bool:

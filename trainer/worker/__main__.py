@@ -8,6 +8,7 @@ The first line in is the job, one JSON object: {"command": "train", "run": FOLDE
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import traceback
@@ -25,20 +26,22 @@ from ..files import append_lines
 from ..input_file import parse_json
 from ..run import Run
 from ..terminal import stop_on_signals
+from .awake import stay_awake
 from .control import Control, Report, Stop
-from .halted import Halted, is_out_of_memory
+from .halted import Halted, is_out_of_memory, page_file_is_full
 
 SMALLER = (
     "Close other programs that use it, or lower the resolution; `python dreambooth.py plan` with "
     "the same settings says how much each would save."
 )
+PAGE_FILE_HINT = "Let Windows manage the size of the page file, or close other programs."
 EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
 
 
 def main() -> int:
     """Do the job on standard input; gives the process's exit code."""
-    sys.stdin.reconfigure(encoding="utf-8")  # pyright: ignore - a real stream in a process
-    sys.stdout.reconfigure(encoding="utf-8")  # pyright: ignore
+    requests = private_input()
+    sys.stdout.reconfigure(encoding="utf-8")  # pyright: ignore - a real stream in a process
     events, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no event
     control = Control()
     stop_on_signals(control.stop.set)
@@ -51,10 +54,23 @@ def main() -> int:
             except OSError:  # the host is gone; the run's own events.jsonl goes on
                 control.stop.set()
 
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=listen, args=(sys.stdin, control), daemon=True).start()
+    job = json.loads(requests.readline())
+    threading.Thread(target=listen, args=(requests, control), daemon=True).start()
     run = Run(Path(job["run"]))
     return guarded(run, lambda heard: run_job(job, run, heard, control), report)
+
+
+def private_input() -> TextIO:
+    """Standard input, taken away from everybody else.
+
+    On Windows whoever asks what kind of pipe it is waits for the thread that reads from it:
+    `import numpy` would never end (numpy issue 24290), nor would a process started meanwhile.
+    """
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return requests
 
 
 def listen(requests: TextIO, control: Control) -> None:
@@ -91,6 +107,7 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
     Args:
         run: where events are kept too; None for jobs without a run folder.
     """
+    stay_awake()
     new = run is not None and not run.config.exists()
     recorder = Recorder(run, report)
     try:
@@ -126,7 +143,8 @@ def failure(error: Exception, run: Run | None) -> Failed:
     if isinstance(error, Halted):
         return Failed(error.code, error.message, error.hint, log_path)
     if is_out_of_memory(error):
-        return Failed("out_of_memory", f"The memory is full: {error}", SMALLER, log_path)
+        hint = PAGE_FILE_HINT if page_file_is_full(error) else SMALLER
+        return Failed("out_of_memory", f"The memory is full: {error}", hint, log_path)
     if is_full(error):
         hint = f"Free space there. {RESUME}"
         return Failed("disk_full", f"The disk is full: {error}.", hint, log_path)

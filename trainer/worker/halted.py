@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 FULL = (
     *("not enough memory", "out of memory", "DefaultCPUAllocator", "bad_alloc"),
@@ -10,7 +11,7 @@ FULL = (
     *("ALLOC_FAILED", "ALLOCATION_FAILED", "STATUS_NOT_INITIALIZED"),  # cuBLAS, cuDNN
     *("unable to find an engine", "Unable to find a valid cuDNN algorithm"),
 )
-
+PAGE_FILE = re.compile(r"WinError 1455|os error 1455|<1455>")  # by Python, Rust and torch
 
 BUT_FP16 = "mixed_precision no, or bf16 on an RTX 30 or newer"
 
@@ -39,8 +40,15 @@ class Diverged(Halted):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed: torch says so by several kinds and texts."""
+    if page_file_is_full(error):
+        return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
         return any(text in str(error) for text in FULL)
     return isinstance(error, MemoryError)
+
+
+def page_file_is_full(error: BaseException) -> bool:
+    """Whether Windows has no more memory to promise; each program says so in its own words."""
+    return PAGE_FILE.search(str(error)) is not None

@@ -209,7 +209,11 @@ class Training:
             self.job.report(Status("saving"))
             path = self.keep_state(step)
             self.job.report(Checkpoint(step, str(path)))
-        plot_losses(self.job.run)
+        try:
+            plot_losses(self.job.run)
+        except PermissionError as error:  # on Windows: a viewer keeps the old one locked
+            hint = "Close the program that shows it; training goes on."
+            self.job.report(Warning("plot_failed", f"The loss plot was not drawn: {error}.", hint))
 
     def keep_state(self, step: int) -> Path:
         """Write the checkpoint, and only then remove those that it replaces."""
