@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from trainer import cli
+from trainer.errors import ConfigError
+from trainer.events import Finished, Status, read_events
 from trainer.run import Run
 from trainer.worker.minisd import demo, gallery
 from trainer.worker.minisd.measures import MEANINGS, Measures, measure
-from trainer.worker.minisd.probe import load_probe
+from trainer.worker.minisd.probe import PROBE, load_probe
 from trainer.worker.minisd.subject import subject
 
 NOUN = "dog"
@@ -78,6 +80,36 @@ def test_the_demonstration_leaves_what_it_promises(
     assert figures.keys() == {"before", "after"} and figures["after"].keys() == MEANINGS.keys()
     with Image.open(run.folder / demo.SHEET) as sheet:
         assert sheet.width > 7 * 128 and sheet.height > 3 * 128
+    first, *_, drawing, finished = read_events(run.events)
+    assert isinstance(drawing, Status) and isinstance(finished, Finished)
+    assert finished.seconds > drawing.time - first.time  # the drawings are part of it
+
+    assert cli.main(["demo", "--run", str(run.folder)]) == 2  # an earlier demonstration's
+    assert "Give --resume" in capsys.readouterr().err
+    assert len(list((run.folder / "photos").iterdir())) == demo.NUM_PHOTOS
+
+
+@pytest.mark.parametrize("content", [None, PROBE.read_bytes()[:-1]])
+def test_a_judge_that_is_missing_or_damaged_is_told_before_the_training(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "probe.safetensors"
+    file.with_suffix(".sha256").write_bytes(PROBE.with_suffix(".sha256").read_bytes())
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match="damaged" if content else "cannot be read"):
+        load_probe(file)
+    monkeypatch.setattr(demo, "load_probe", lambda: load_probe(file))
+    assert cli.main(["demo", "--run", str(tmp_path / "demo")]) == 2
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("no folder")
+    assert cli.main(["demo", "--run", str(tmp_path / "file" / "demo")]) == 2
+    assert "cannot be written to" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -71,10 +71,17 @@ def test_expanded_weights_are_those_that_were_packed(parts: dict[str, Any], fold
     unet = models.load_unet(base, torch.float32)
     for name, weight in parts["unet"].named_parameters():
         found = unet.get_parameter(name)
-        step = weight.flatten(1).abs().amax(1) / 127 if weight.ndim > 1 else weight.abs()
-        error = (found - weight).flatten(1).abs().amax(1) if weight.ndim > 1 else found - weight
-        assert (error.abs() <= 0.51 * step + 1e-3 * weight.abs().max()).all(), name
+        if weight.ndim < 2:
+            assert torch.equal(found, weight.half().float()), name
+            continue
+        step = weight.flatten(1).abs().amax(1) / 127  # (outputs,), then rounded to float16
+        error = (found - weight).flatten(1).abs().amax(1)
+        assert (error <= 0.5 * step + 1e-3 * weight.abs().max()).all(), name
     vae = models.load_vae(base)
+    weights = dict(parts["vae"].named_parameters())
+    assert {name: found for name, found in vae.named_parameters()}.keys() == weights.keys()
+    for name, found in vae.named_parameters():
+        assert torch.equal(found, weights[name].half().float()), name
     assert vae.config["scaling_factor"] == 0.375
     assert models.vae_factor(vae) == 4
 
@@ -199,6 +206,15 @@ def test_the_weights_that_ship_are_whole_and_small():
     assert sum(path.stat().st_size for path in folder.rglob("*")) < embedded.EXPANDED_BYTES
 
 
-def test_inspect_knows_it(capsys: pytest.CaptureFixture[str]):
+def test_inspect_tells_it_from_a_folder_of_that_name(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["inspect", "embedded"]) == 0
     assert "SD 1.x" in capsys.readouterr().out
+    assert cli.main(["inspect", "./embedded"]) == 2
+    (tmp_path / "embedded").symlink_to(folder, target_is_directory=True)
+    assert cli.main(["inspect", "./embedded"]) == 0

@@ -10,25 +10,30 @@ import numpy as np
 import pytest
 
 from trainer.tokenizer import encode
-from trainer.worker.minisd.names import BACKGROUND_PHRASES, FACINGS, LIGHT_PHRASES, SIZES
+from trainer.worker.minisd.names import (
+    BACKGROUND_PHRASES,
+    BACKGROUNDS,
+    CLASSES,
+    COLOURS,
+    FACINGS,
+    LIGHT_PHRASES,
+    SIZES,
+    TEXTURES,
+    words,
+)
 from trainer.worker.minisd.odd_parts import ODD_PART_DRAWINGS
 from trainer.worker.minisd.render import DRAWINGS, PLACES, render
 from trainer.worker.minisd.scene import (
-    BACKGROUNDS,
     BIG,
-    CLASSES,
     COLOUR_SPREAD,
-    COLOURS,
     ODD_PARTS,
     SMALL,
-    TEXTURES,
     Look,
     Scene,
     caption,
     colour_distance,
     random_scene,
     random_view,
-    words,
 )
 from trainer.worker.minisd.subject import subject, view_of
 

@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("demo", help="watch it learn on a built-in model", allow_abbrev=False)
     )
     inspect = commands.add_parser("inspect", help="say what a checkpoint or LoRA is")
-    inspect.add_argument("file", type=Path)
+    inspect.add_argument("file")  # as text: "./embedded" is a folder, "embedded" the built-in model
     inspect.set_defaults(execute=run_inspect)
     check = commands.add_parser("doctor", help="say what this machine has, and what will be used")
     check.set_defaults(execute=run_doctor)
@@ -176,7 +176,7 @@ def run_demo(options: argparse.Namespace) -> int:
 def run_inspect(options: argparse.Namespace) -> int:
     from .worker.minisd.embedded import base_path
 
-    print(describe(base_path(str(options.file))))
+    print(describe(base_path(options.file)))
     return 0
 
 

@@ -169,6 +169,7 @@ def make_batch(
         (config.prior.prior_loss_weight if image.is_class else 1.0) / size for image in images
     ]
     texts = [image.prompt for image in images]
+    is_class = [image.is_class for image in images]
     prompts = encode(texts)
     by_base = config.prior.prior_target == "prediction"
     has_pooled = prompts.pooled is not None
@@ -179,6 +180,6 @@ def make_batch(
         prompts=prompts,
         time_ids=torch.tensor([image.time_ids for image in images]) if has_pooled else None,
         loss_weight=torch.tensor(weights),
-        is_class=torch.tensor([image.is_class for image in images]),
-        base_prompts=encode_as_base(texts) if by_base else None,
+        is_class=torch.tensor(is_class),
+        base_prompts=encode_as_base(texts) if by_base and any(is_class) else None,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from ...config import EMBEDDED, Config
 from ...errors import ConfigError
 from ...events import Event, Finished, Status, Stopped
-from ...files import write_atomic
+from ...files import check_writable, write_atomic
 from ...grid import Row, labelled_grid
 from ...report import Section, write_report
 from ...run import Run
@@ -96,33 +97,39 @@ def run_demo(job: Job) -> Event:
     Raises:
         ConfigError: the user can mend it; nothing was trained.
     """
+    began = time.monotonic()
+    load_probe()  # a damaged one is told before anything is trained
+    check_writable(job.run.folder, "run folder")
+    job.run.claim(Path(job.config.result.output).parent)
     folder = job.run.folder / "photos"
+    is_new = not folder.exists()
     training_photos = photos(subject(CLASS_NOUN, SUBJECT_SEED), NUM_PHOTOS)
     save_photos(training_photos, folder)
     try:
         last = train(job)
     except ConfigError:
-        if not job.resume:
+        if is_new:
             shutil.rmtree(folder)  # a run that was refused leaves nothing
         raise
     if not isinstance(last, Finished):
         return last
     try:
-        compare(job, last, training_photos)
+        before, after = compare(job, Lora(Path(last.lora_path)), training_photos)
     except Stop:
         return Stopped(last.step, last.lora_path, resumable=True)
-    return last
+    finished = replace(last, seconds=time.monotonic() - began)
+    save_results(job.run, training_photos, before, after)
+    write_report(job.run, job.config, finished, list(sections(before, after)))
+    return finished
 
 
-def compare(job: Job, finished: Finished, training_photos: list[Image.Image]) -> None:
-    """Draw and judge the base, then the base with the LoRA; add both to the run's report."""
+def compare(job: Job, lora: Lora, training_photos: list[Image.Image]) -> tuple[Drawn, Drawn]:
+    """Draw and judge the base, then the base with the LoRA."""
     parts = open_parts(job.config.model, job.config.training.mixed_precision, job.report)
     job.report(Status("sampling", message="Drawing with the model as it was"))
     before = drawn_by(parts, training_photos, job.control)
     job.report(Status("sampling", message="Drawing with the trained LoRA"))
-    after = drawn_by(parts, training_photos, job.control, Lora(Path(finished.lora_path)))
-    save_results(job.run, training_photos, before, after)
-    write_report(job.run, job.config, finished, list(sections(before, after)))
+    return before, drawn_by(parts, training_photos, job.control, lora)
 
 
 def drawn_by(

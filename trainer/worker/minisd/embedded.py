@@ -10,13 +10,12 @@ from ...disk import SPARE_BYTES, free_bytes, size_text
 from ...environment import PACK
 from ...errors import ConfigError
 from ...files import check_writable, replace_folder, sync_files
-from ...fingerprint import file_sha256
 from ...lock import locked
+from .shipped import WEIGHTS, checked_digest
 
-PACKED = Path(__file__).parent / "weights" / "model.safetensors"
+PACKED = WEIGHTS / "model.safetensors"
 EXPANDED = PACK / ".embedded"
 EXPANDED_BYTES = 150 << 20
-GET_AGAIN = "Get this folder of the trainer again, whole: trainer/worker/minisd/weights."
 
 
 def base_path(base: str) -> Path:
@@ -65,15 +64,3 @@ def check_room(folder: Path) -> None:
             f"{size_text(needed)}.",
             "Free space there.",
         )
-
-
-def checked_digest(packed: Path) -> str:
-    """The SHA-256 of the weights' file, held against the one that is written beside it."""
-    try:
-        found = file_sha256(packed)
-        wanted = packed.with_suffix(".sha256").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The embedded model cannot be read: {error}.", GET_AGAIN) from error
-    if found != wanted:
-        raise ConfigError(f"The embedded model's weights {packed} are damaged.", GET_AGAIN)
-    return found

@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network, its averaged weights by name, and the steps that both have seen."""
+    """A network, its averaged weights by name, and the optimizer with its moments."""
 
     model: nn.Module
     average: dict[str, Tensor]
@@ -61,7 +61,6 @@ def fit(
     step_loss: Callable[[int], Tensor],
     plan: Plan,
     file: Path,
-    look: Callable[[int, dict[str, Tensor]], None] | None = None,
 ) -> dict[str, Tensor]:
     """Learn up to `plan.steps`, going on from `file` if it is there; gives the averaged weights.
 
@@ -69,7 +68,6 @@ def fit(
         model: only parameters that require a gradient learn.
         step_loss: the loss of a step, a pure function of its number and the weights.
         file: safetensors in which weights, averages and moments are kept.
-        look: called with the averaged weights each time that the state was saved.
     """
     optimizer = torch.optim.AdamW(
         (parameter for parameter in model.parameters() if parameter.requires_grad),
@@ -101,8 +99,6 @@ def fit(
             total = 0.0
         if step % plan.save_every == 0 or step == plan.steps:
             write_atomic(file, save(dict(state(fitted)), {"step": json.dumps(step)}))
-            if look is not None:
-                look(step, average)
     return average
 
 

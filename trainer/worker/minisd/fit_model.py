@@ -1,7 +1,8 @@
 """The small model's training from scratch: `python -m trainer.worker.minisd.fit_model --work DIR`.
 
-First the VAE on crops of pictures; then U-Net and text encoder together on the latents of pictures,
-first of half the side, where four times as many are seen in the same time, then of the whole side.
+First the VAE on crops of pictures; then U-Net and text encoder together on the latents of pictures
+of half the side, of which three times as many are seen in the same time; then the U-Net alone on
+those of the whole side.
 Every part is seeded, and goes on from what the folder holds.
 
 Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
@@ -10,7 +11,6 @@ Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDPMScheduler
 from diffusers.models.attention_processor import Attention
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ...files import write_atomic
+from ..loss import min_snr_weight
 from ..models import make_noise_scheduler
 from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
@@ -37,6 +38,7 @@ from .parts import (
     make_unet,
     make_vae,
 )
+from .shipped import write_weights
 
 CROP_PX = 64
 KL_WEIGHT = 1e-6
@@ -228,9 +230,8 @@ class Lesson:
         self.seed, self.stage, self.latents = seed, stage, latents
 
     @cached_property
-    def alphas(self) -> Tensor:
-        """(1000,) the share of the picture in what a timestep shows, squared."""
-        return make_noise_scheduler().alphas_cumprod
+    def noise_scheduler(self) -> DDPMScheduler:
+        return make_noise_scheduler()
 
     def loss(self, model: Denoiser, step: int) -> Tensor:
         """Weighted error of the predicted noise."""
@@ -243,15 +244,12 @@ class Lesson:
         clean = self.latents[places].float().repeat(views, 1, 1, 1)  # (B, 4, h, w)
         noise = torch.randn(clean.shape, generator=rng)
         timesteps = torch.randint(0, 1000, (size,), generator=rng)
-        alphas = self.alphas[timesteps]  # (B,)
-        share = alphas[:, None, None, None]
-        noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+        noisy_latents = self.noise_scheduler.add_noise(clean, noise, timesteps)  # pyright: ignore
         with torch.autocast("cpu", torch.bfloat16):
-            told = encode(model.text_encoder, prompts).bfloat16()
-            found = model.unet(noisy, timesteps, told).sample
-        error = F.mse_loss(found.float(), noise, reduction="none").mean((1, 2, 3))  # (B,)
-        snr = alphas / (1 - alphas)
-        return (error * snr.clamp(max=SNR_GAMMA) / snr).mean()
+            prompt_embeds = encode(model.text_encoder, prompts).bfloat16()
+            model_pred = model.unet(noisy_latents, timesteps, prompt_embeds).sample
+        error = F.mse_loss(model_pred.float(), noise, reduction="none").mean((1, 2, 3))  # (B,)
+        return (error * min_snr_weight(self.noise_scheduler, timesteps, SNR_GAMMA)).mean()
 
 
 def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool) -> Denoiser:
@@ -276,8 +274,7 @@ def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool
 def save_packed(model: Denoiser, vae: AutoencoderKL, file: Path) -> None:
     """Write the model as the repository keeps it, and its SHA-256 beside it."""
     data = pack(model.unet, model.text_encoder, vae)
-    write_atomic(file, data)
-    write_atomic(file.with_suffix(".sha256"), hashlib.sha256(data).hexdigest() + "\n")
+    write_weights(file, data)
 
 
 def main() -> None:

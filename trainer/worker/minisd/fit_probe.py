@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from ...files import write_atomic
 from .dataset import to_pixels
 from .fit import Plan, fit
 from .names import CLASSES
 from .probe import FACTS, Probe, truths
 from .render import render
 from .scene import Scene, random_scene
+from .shipped import write_weights
 from .subject import subject, view_of
 
 SEED = 7
@@ -144,7 +144,7 @@ def main() -> None:
     report = accuracy(probe)
     print(json.dumps(report, indent=2))
     halves = {name: value.half() for name, value in weights.items()}
-    write_atomic(work / "probe.safetensors", save(halves, {"accuracy": json.dumps(report)}))
+    write_weights(work / "probe.safetensors", save(halves, {"accuracy": json.dumps(report)}))
 
 
 if __name__ == "__main__":

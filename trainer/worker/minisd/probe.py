@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from .names import BACKGROUNDS, CLASSES, COLOURS, TEXTURES
 from .scene import ODD_PARTS, Scene
+from .shipped import WEIGHTS, checked_digest
 
 NOTHING = "nothing"
-PROBE = Path(__file__).parent / "weights" / "probe.safetensors"
+PROBE = WEIGHTS / "probe.safetensors"
 FACTS: Mapping[str, tuple[str, ...]] = {
     "class": (*CLASSES, NOTHING),
     "background": BACKGROUNDS,
@@ -57,10 +58,6 @@ class Seen:
 
     facts: Mapping[str, Tensor]
     identity: Tensor
-
-    def share(self, fact: str, option: str) -> Tensor:
-        """(B,) the probability that a fact is so."""
-        return self.facts[fact][:, FACTS[fact].index(option)].exp()
 
 
 class Probe(nn.Module):
@@ -100,7 +97,12 @@ class Probe(nn.Module):
 
 @cache
 def load_probe(file: Path = PROBE) -> Probe:
-    """The trained probe."""
+    """The trained probe.
+
+    Raises:
+        ConfigError: its weights are missing or damaged.
+    """
+    checked_digest(file)
     probe = Probe()
     probe.load_state_dict({name: value.float() for name, value in load_file(file).items()})
     return probe.eval().requires_grad_(False)

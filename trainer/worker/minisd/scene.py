@@ -20,25 +20,8 @@ from .names import (
     TEMPLATES,
     TEXTURES,
     TURNING,
-    words,
 )
 from .textures import Texture
-
-__all__ = [
-    "BACKGROUNDS",
-    "CLASSES",
-    "COLOURS",
-    "LIGHTS",
-    "ODD_PARTS",
-    "TEXTURES",
-    "Look",
-    "Scene",
-    "View",
-    "caption",
-    "random_scene",
-    "random_view",
-    "words",
-]
 
 ODD_PARTS: tuple[str, ...] = ("heart", "star", "daisy", "plaster", "bow", "antenna", "flag")
 NUM_TRAITS = 6  # numbers from -1 to 1 that a class's drawing reads as proportions
