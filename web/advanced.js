@@ -42,20 +42,21 @@ app.registerExtension({
     const rows = (node.widgets ?? []).filter((/** @type {any} */ w) => w.options?.advanced);
     if (!rows.length) return;
     for (const widget of rows) collapse(node, widget);
-    const button = node.addWidget("button", "advanced", null, () => {
-      node.showAdvanced = !node.showAdvanced;
-      button.label = label(node);
-      fit(node);
-    });
+    const button = node.addWidget("button", "advanced", null, () => node.toggleAdvanced());
     button.label = label(node);
     button.serialize = false; // neither in the saved workflow nor in the prompt
     button.options.serialize = false;
+    // ComfyUI's own, which its menu calls too, leaves the button's label and never shrinks the node
+    node.toggleAdvanced = () => {
+      node.showAdvanced = !node.showAdvanced;
+      button.label = label(node);
+      fit(node);
+    };
+    const before = node.onConfigure;
+    node.onConfigure = function (/** @type {any} */ saved) {
+      before?.call(node, saved);
+      button.label = label(node);
+    };
     fit(node);
-  },
-
-  /** @param {any} node */
-  loadedGraphNode(node) {
-    const button = node.widgets?.find((/** @type {any} */ w) => w.name === "advanced");
-    if (node.comfyClass?.startsWith(PREFIX) && button) button.label = label(node);
   },
 });

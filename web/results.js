@@ -48,6 +48,23 @@ function height(element) {
   return Math.min(MAX_LINES, count) * LINE_PX + PADDING_PX;
 }
 
+/**
+ * @param {any} node
+ * @param {any} output what the node has sent to the page
+ */
+function showReport(node, output) {
+  const text = output?.report?.join("\n");
+  if (text && node.comfyClass === WITH_REPORT) reportWidget(node).element.textContent = text;
+}
+
+/**
+ * The key under which ComfyUI keeps a node's previews.
+ * @param {any} node
+ */
+function locator(node) {
+  return node.graph.isRootGraph ? node.id : `${node.graph.id}:${node.id}`;
+}
+
 app.registerExtension({
   name: "DreamBooth.Results",
 
@@ -57,9 +74,22 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (/** @type {any} */ message) {
       before?.call(node, message);
-      delete app.nodePreviewImages?.[node.id]; // else the last preview hides the results
-      const text = message?.report?.join("\n");
-      if (text && node.comfyClass === WITH_REPORT) reportWidget(node).element.textContent = text;
+      delete app.nodePreviewImages?.[locator(node)]; // else the last preview hides the results
+      showReport(node, message);
     };
+  },
+
+  /**
+   * Called where a tab is opened again, with what its nodes had sent.
+   * @param {any} outputs
+   */
+  onNodeOutputsUpdated(outputs) {
+    for (const node of app.graph.nodes) {
+      const output = outputs[node.id];
+      if (!output?.report || node.comfyClass !== WITH_REPORT) continue;
+      showReport(node, output);
+      // in the next frame ComfyUI puts the chosen photos in the place of what the node had sent
+      requestAnimationFrame(() => (outputs[node.id] = output));
+    }
   },
 });
