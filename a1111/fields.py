@@ -54,6 +54,7 @@ def label(name: str) -> str:
 
 
 def preset_fields(preset: str) -> list[object]:
-    """What a preset has in each of the fields that any preset fills in."""
+    """What a preset has in each of the fields that any preset fills in; a number's none is 0."""
     values = PRESETS[preset].values
-    return [values.get(name, SETTINGS[name].default) for name in PRESET_FIELDS]
+    found = (values.get(name, SETTINGS[name].default) for name in PRESET_FIELDS)
+    return [0 if value is None else value for value in found]

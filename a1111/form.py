@@ -42,7 +42,7 @@ def setting_field(name: str) -> Any:
 
 
 def number_field(spec: Setting, common: dict[str, Any]) -> Any:
-    """A number; those that may be none are none at 0, which is what an empty field gives."""
+    """A number; those that may be none are none at 0."""
     if spec.optional:
         common["info"] += " 0: none."
     precision = 0 if spec.type is int else None

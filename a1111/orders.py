@@ -22,6 +22,7 @@ from .jobs import Job
 
 WORK = ".work"  # where jobs that are no training keep their log; no run can have this name
 COMPARED = 3  # pictures before and after
+UNREADABLE = "empty or no number"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Form:
 
 def field_value(spec: Setting, value: Any) -> Any:
     """What a field holds as the setting's own value."""
+    if spec.type in (int, float) and value is None:
+        return UNREADABLE  # where the setting is used, its check says what it takes
     if spec.optional and spec.type in (int, float) and value == 0:
         return None
     if spec.type is tuple:

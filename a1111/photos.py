@@ -41,7 +41,7 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     The host's folder of uploads is emptied now and then, and a run may be resumed much later.
 
     Raises:
-        ConfigError: there are none, very many, or one is gone.
+        ConfigError: there are none, very many, one is gone, or all of them are empty.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
@@ -50,6 +50,8 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     for path in uploads:
         if not path.is_file():
             raise ConfigError(f"The photo {path.name!r:.99} is gone.", "Upload it again.")
+    if not any(path.stat().st_size for path in uploads):
+        raise ConfigError("The photos have not arrived yet.", "Wait a little, and try again.")
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"

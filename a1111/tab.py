@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -151,18 +152,19 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     inputs = [found[name] for name in (*FIRST, *fields.SHOWN)]
     shown = [found["crops"], found["report"]]
     found["look"].click(look, inputs, shown)
-    found["uploads"].upload(look, inputs, shown)
+    found["uploads"].change(None, None, shown, _js="dreamboothDom.photosChanged")
     train.click(start_training, inputs, [answer])
     found["make"].click(start_class_images, inputs, [answer])
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
-    found["preset"].change(fill_in, [found["preset"]], filled)
+    found["preset"].change(None, [found["preset"]], filled, _js=fill_in())
 
 
 def connect_bases(found: dict[str, Any], tab: Any) -> None:
     """List the checkpoints at the page's start and on request; tell what the chosen one is."""
     base, chosen = found["base"], [found["base"], found["preset"]]
     told = [found["about"], found["preset"]]
-    base.change(choose_base, chosen, told)
+    # A1111's gradio drops what is chosen while it waits for the first answer.
+    base.change(choose_base, chosen, told).then(choose_base, chosen, told)
     tab.load(list_bases, [base], [base]).then(choose_base, chosen, told)
     refreshed = found["refresh"].click(sd_models.list_models).then(list_bases, [base], [base])
     refreshed.then(choose_base, chosen, told)
@@ -205,10 +207,13 @@ def start_class_images(*values: Any) -> str:
     return ""
 
 
-def fill_in(preset: str) -> list[Any]:
-    """Say whom a preset is for, and put its values into the fields."""
-    values = [gr.update(value=value) for value in fields.preset_fields(preset)]
-    return [describe_preset(preset), *values]
+def fill_in() -> str:
+    """JavaScript that says whom a preset is for, and gives its values for the fields.
+
+    The page does it alone: an answer of the host comes late, after what was typed meanwhile.
+    """
+    filled = {name: [describe_preset(name), *fields.preset_fields(name)] for name in PRESETS}
+    return f"(preset) => ({json.dumps(filled)})[preset] ?? []"
 
 
 def describe_preset(preset: str) -> str:
@@ -218,7 +223,9 @@ def describe_preset(preset: str) -> str:
 def list_bases(base: str | None) -> Any:
     """The host's checkpoints as they are now; the chosen one stays where it is still there."""
     names = checkpoints()
-    return gr.update(choices=list(names), value=base if base in names else present_checkpoint())
+    if base in names:
+        return gr.update(choices=list(names))
+    return gr.update(choices=list(names), value=present_checkpoint())
 
 
 def choose_base(base: str | None, preset: str) -> tuple[str, Any]:

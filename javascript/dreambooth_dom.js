@@ -28,11 +28,12 @@ const dreamboothDom = (() => {
    * @param {string} run
    * @param {string} kind
    * @param {string} id
+   * @param {number} drawn - when it may have been; a page may show what it has by the same address
    */
-  function picture(run, kind, id) {
+  function picture(run, kind, id, drawn) {
     const key = document.getElementById("dreambooth_live")?.dataset.key ?? "";
     const made = document.createElement("img");
-    const query = new URLSearchParams({ key });
+    const query = new URLSearchParams({ key, drawn: String(drawn) });
     made.src = `dreambooth/runs/${encodeURIComponent(run)}/${kind}/${id}?${query}`;
     return made;
   }

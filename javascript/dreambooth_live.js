@@ -40,7 +40,7 @@
     if (samples.dataset.job !== String(job.id)) samples.replaceChildren();
     samples.dataset.job = String(job.id);
     for (const sample of job.kind === "train" ? job.samples.slice(samples.children.length) : []) {
-      const image = picture(job.name, "sample", sample.id);
+      const image = picture(job.name, "sample", sample.id, job.id);
       image.title = sample.prompt;
       samples.append(element("figure", "picture", image, `step ${sample.step}`));
     }

@@ -4,6 +4,7 @@
   const { tell } = dreamboothDom;
   const BUSY_MS = 1000;
   const IDLE_MS = 3000;
+  const ANSWER_MS = 20000;
   let seen = "";
   /** @type {number | undefined} */
   let timer;
@@ -17,7 +18,9 @@
    */
   async function ask(path, method = "GET") {
     const headers = { "X-DreamBooth-Key": panel()?.dataset.key ?? "" };
-    const response = await fetch(`dreambooth/${path}`, { method, headers, cache: "no-store" });
+    const response = await fetch(`dreambooth/${path}`, {
+      method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
+    });
     if (!response.ok) throw new Error(`The host answers ${response.status}; reload the page.`);
     return response.json();
   }

@@ -11,6 +11,7 @@
   const open = new Set();
   /** @type {any[]} */
   let runs = [];
+  let listed = 0;
 
   /** @param {string} path */
   const ask = (path) => tell("ask", path);
@@ -19,7 +20,7 @@
   function pictures(run) {
     return Object.entries(ROWS).map(([kind, title]) => {
       const images = run.pictures[kind].map((/** @type {string} */ id) => {
-        const image = picture(run.name, kind, id);
+        const image = picture(run.name, kind, id, listed);
         image.title = id;
         return element("figure", "picture", image);
       });
@@ -70,8 +71,8 @@
 
   document.addEventListener("dreambooth:runs", (event) => {
     const panel = document.getElementById("dreambooth_runs");
-    const { runs: listed, missing } = /** @type {CustomEvent} */ (event).detail;
-    runs = listed;
+    const { runs: newest, missing } = /** @type {CustomEvent} */ (event).detail;
+    [runs, listed] = [newest, Date.now()];
     const head = element("h3", "heading", "Earlier runs");
     const none = element("p", "text", "None yet.");
     const first = element("p", "missing", missing ? `${missing} Train does it by itself.` : "");

@@ -13,12 +13,17 @@ import torch
 from safetensors.torch import save_file
 
 from tests.test_a1111_forge import HOSTS, LONG, MODELS, NO_BROWSER
-from tests.webui_host import WebUIServer, browser
+from tests.webui_host import FORGE, WebUIServer, browser
 from tests.webui_page import (
     SMALL,
+    choose,
     fill,
+    hold_events,
+    hold_uploads,
+    let_go,
     live,
     open_tab,
+    show_tab,
     wait_for_state,
     wait_for_step,
     wait_until,
@@ -61,20 +66,6 @@ def refusal(page: Page, button: str) -> str:
     return page.inner_text("#dreambooth_answer .dreambooth-problem")
 
 
-def choose_base(page: Page, name: str) -> None:
-    option = page.locator(f"#dreambooth_base ul li:has-text('{name}')")
-
-    def opened() -> bool:
-        """A list that is open while the host sends a new one closes."""
-        page.locator("#dreambooth_base input").blur()
-        page.click("#dreambooth_base input")
-        page.wait_for_timeout(500)
-        return option.is_visible()
-
-    wait_until(page, opened, name)
-    option.click()
-
-
 def told_of_base(page: Page, text: str) -> None:
     wait_until(page, lambda: text in page.inner_text("#dreambooth_about"), text)
 
@@ -98,12 +89,18 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
     told_of_base(page, "SD 1.x checkpoint")
     save_file(sd3, host.data / "models/Stable-diffusion/wrong.safetensors")
     page.click("#dreambooth_base_refresh")
-    choose_base(page, "wrong")
+    choose(page, "base", "wrong")
     told_of_base(page, "SD3")
     assert "SD3" in refusal(page, "train")
-    choose_base(page, "tiny")
+    choose(page, "base", "tiny")
     told_of_base(page, "SD 1.x checkpoint")
     assert not host.runs.exists()
+
+
+def test_a_number_that_cannot_be_read_is_not_taken_for_none(host, page):
+    fill(page, snr_gamma="")
+    assert "snr_gamma is 'empty or no number'" in refusal(page, "train")
+    fill(page, snr_gamma=0)
 
 
 def test_photos_that_were_removed_before_train_are_missed(host, page, folder):
@@ -115,6 +112,81 @@ def test_photos_that_were_removed_before_train_are_missed(host, page, folder):
     folder.rmdir()
     assert "There is no folder" in refusal(page, "train")
     assert not host.runs.exists()
+
+
+def test_photos_on_their_way_are_waited_for(host, page, photos):
+    again = open_tab(page.context, host)
+    uploads = hold_uploads(again)
+    again.set_input_files("#dreambooth_uploads input", sorted(photos.iterdir()))
+    wait_until(again, lambda: uploads, "the upload's begin")
+    for button in ("train", "look", "make"):
+        again.click(f"#dreambooth_{button}")
+        again.wait_for_selector("#dreambooth_live p:has-text('still on their way')")
+        again.evaluate("document.querySelector('#dreambooth_live p').textContent = ''")
+    let_go(again, uploads, lambda: "photos, " in again.inner_text("#dreambooth_report"))
+    assert "still on their way" not in live(again)
+    assert host.ask("/dreambooth/state")[1] == {"job": None}
+    again.close()
+
+
+def test_a_base_chosen_while_the_list_is_made_stays(host, page):
+    if host.kind is FORGE:
+        pytest.skip("Forge's list cannot be opened meanwhile")
+    again = open_tab(page.context, host)
+    told_of_base(again, "SD 1.x checkpoint")
+    asked = hold_events(again)
+    again.click("#dreambooth_base_refresh")
+    wait_until(again, lambda: asked, "a look at the folder")
+    asked.pop()()
+    wait_until(again, lambda: asked, "the new list")
+    choose(again, "base", "wrong")
+    let_go(again, asked, lambda: "SD3" in again.inner_text("#dreambooth_about"))
+    again.wait_for_timeout(2000)
+    assert again.input_value("#dreambooth_base input").startswith("wrong")
+    again.close()
+
+
+def test_the_base_that_was_chosen_last_is_told_of(host, page):
+    again = open_tab(page.context, host)
+    told_of_base(again, "SD 1.x checkpoint")
+    again.wait_for_timeout(2000)
+    asked = hold_events(again)
+    choose(again, "base", "wrong")
+    wait_until(again, lambda: asked, "what it is")
+    choose(again, "base", "tiny")
+    let_go(again, asked, lambda: "SD3" in again.inner_text("#dreambooth_about"))
+    let_go(again, asked, lambda: "SD 1.x checkpoint" in again.inner_text("#dreambooth_about"))
+    again.close()
+
+
+def test_a_preset_fills_in_at_once_and_a_text_that_is_none_changes_nothing(host, page):
+    again = open_tab(page.context, host)
+    hold_events(again)
+    steps = again.locator("#dreambooth_max_train_steps input")
+    for preset, number in (("style", 1500), ("environment", 1200)):
+        choose(again, "preset", preset)
+        again.wait_for_timeout(500)
+        assert steps.input_value() == str(number)
+    again.fill("#dreambooth_preset input", "nonsense")
+    again.locator("#dreambooth_preset input").blur()
+    again.wait_for_timeout(1000)
+    assert steps.input_value() == "1200"
+    assert "KeyError" not in host.log_text()
+    again.close()
+
+
+def test_a_host_that_answers_nothing_is_asked_again(host, page):
+    again = page.context.new_page()
+    again.add_init_script(
+        "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) =>"
+        " timeout.call(AbortSignal, ms / 10)"
+    )
+    again.goto(host.url, wait_until="domcontentloaded")
+    show_tab(again)
+    again.route("**/dreambooth/state", lambda route: None, times=1)
+    wait_until(again, lambda: "The host does not answer" in live(again), "a time that is up")
+    wait_until(again, lambda: "The host does not answer" not in live(again), "another answer")
+    again.close()
 
 
 def test_class_images_that_the_button_makes_are_used_by_the_training(host, page, folder):

@@ -18,12 +18,16 @@ import pytest
 from tests.comfy_host import browser_skip_reason, users_env
 from tests.test_a1111_forge_keys import host_param
 from tests.test_nodes import pack_module
-from tests.webui_host import A1111, FORGE, PACK, WebUIServer, browser
+from tests.webui_host import A1111, FORGE, PACK, WebUIServer, browser, logged_in
 from tests.webui_models import save_for_a1111, save_for_forge
 from tests.webui_page import (
     SMALL,
+    choose,
     fill,
     give_photos,
+    hold_events,
+    hold_uploads,
+    let_go,
     live,
     open_tab,
     screenshot,
@@ -34,7 +38,7 @@ from tests.webui_page import (
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Route
+    from playwright.sync_api import BrowserContext, Page
 
 fields = pack_module("a1111.fields")
 NO_BROWSER = browser_skip_reason()
@@ -44,6 +48,7 @@ pytestmark = [
 ]
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 PROMPT = f"a photo of sks dog {HOSTILE}"
+PHOTOS, CLEAR = (f"#dreambooth_uploads {inside}" for inside in ("input", "button[aria-label]"))
 LONG, SHORT = 100_000, 6  # steps: until it is stopped, and to its end
 MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
 
@@ -66,6 +71,10 @@ def host(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web
 def context(host: WebUIServer) -> Iterator[BrowserContext]:
     with browser(host) as opened:
         yield opened
+
+
+def reported(page: Page, files: list[Path]) -> bool:
+    return f"{len(files)} photos" in page.inner_text("#dreambooth_report")
 
 
 def unhurt(page: Page) -> bool:
@@ -134,20 +143,52 @@ def test_photos_are_shown_as_they_will_be_trained_and_names_are_text(
     page.close()
 
 
-def test_photos_arrive_though_the_page_changes_meanwhile(host, context, photos):
-    page = open_tab(context, host)
-    uploads: list[Route] = []
-    page.route("**/upload*", lambda route: uploads.append(route), times=1)
+@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+def test_photos_arrive_though_the_page_changes_meanwhile(host, context, photos, locale):
+    page = open_tab(logged_in(context.browser, host, locale), host)
+    uploads = hold_uploads(page)
     files = sorted(photos.iterdir())
-    page.set_input_files("#dreambooth_uploads input[type=file]", files)
+    page.set_input_files(PHOTOS, files)
     wait_until(page, lambda: uploads, "the upload's begin")
     goal = page.inner_text("#dreambooth_goal")
-    page.click("#dreambooth_preset input")
-    page.click("#dreambooth_preset .options li:has-text('low-vram-sd15')")
+    choose(page, "preset", "low-vram-sd15")
     wait_until(page, lambda: page.inner_text("#dreambooth_goal") != goal, "the preset's goal")
-    uploads[0].continue_()
-    page.wait_for_selector(".dreambooth-report")
-    assert f"{len(files)} photos" in page.inner_text("#dreambooth_report")
+    let_go(page, uploads, lambda: reported(page, files))
+    page.context.close()
+
+
+def test_photos_given_while_others_are_on_their_way_are_sent_once(host, context, photos):
+    if host.kind is FORGE:
+        pytest.skip("Forge's field cannot be cleared meanwhile")
+    page = open_tab(context, host)
+    uploads = hold_uploads(page)
+    wrong, *right = sorted(photos.iterdir())
+    page.set_input_files(PHOTOS, wrong)
+    wait_until(page, lambda: uploads, "the upload's begin")
+    page.locator(CLEAR).first.click()
+    page.set_input_files(PHOTOS, right)
+    wait_until(page, lambda: len(uploads) == 2, "the other upload's begin")
+    uploads[0]()
+    page.wait_for_timeout(3000)
+    assert len(uploads) == 2
+    uploads[1]()
+    wait_until(page, lambda: reported(page, right), "the report")
+    page.close()
+
+
+def test_other_photos_replace_those_that_are_being_looked_at(host, context, photos):
+    page = open_tab(context, host)
+    looks = hold_events(page)
+    wrong, *right = sorted(photos.iterdir())
+    page.set_input_files(PHOTOS, wrong)
+    wait_until(page, lambda: looks, "a look")
+    page.locator(CLEAR).first.click()
+    page.set_input_files(PHOTOS, right)
+    page.wait_for_timeout(1000)
+    let_go(page, looks, lambda: reported(page, right))
+    page.locator(CLEAR).first.click()
+    wait_until(page, lambda: not page.inner_text("#dreambooth_report"), "no report")
+    wait_until(page, lambda: not page.is_visible("#dreambooth_crops"), "no crops")
     page.close()
 
 
@@ -214,12 +255,15 @@ def test_the_result_draws_in_the_host(host, context, dog_photos):
 def test_pictures_before_and_after_are_drawn(host, context):
     page = open_tab(context, host)
     page.click("#dreambooth_runs summary:has-text('cat')")
+    loss = page.locator("#dreambooth_runs details[open] img[src*='/loss/']")
+    address = loss.get_attribute("src")
     page.click("#dreambooth_runs details[open] button:has-text('Before')")
     wait_until(page, lambda: "Before and after" in live(page), "the drawing")
     wait_for_state(page, "finished")
     loaded = "[...document.querySelectorAll('#dreambooth_runs img')].every(i => i.naturalWidth)"
     wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the pictures")
     wait_until(page, lambda: page.evaluate(loaded), "whole pictures")
+    assert loss.get_attribute("src") != address  # by the same one a page may show what it has
     page.close()
 
 

@@ -84,13 +84,19 @@ def places(tmp_path: Path, tiny_checkpoint: CheckpointMaker):
     return orders.Places(tmp_path / "runs", tmp_path / "loras", {"tiny": str(checkpoint)})
 
 
+def first_value(spec: Any) -> object:
+    """What a setting's field holds at first."""
+    if spec.default in (None, ()):
+        return 0 if spec.type in (int, float) else ""
+    return spec.default
+
+
 def form(folder: object = "", uploads: tuple[Path, ...] = (), **changes: object):
     values = {
-        name: () if spec.type is tuple else spec.default
+        name: first_value(spec)
         for name, spec in fields.SETTINGS.items()
         if name in fields.SHOWN and not spec.required
     }
-    values = {name: "" if value == () else value for name, value in values.items()}
     values |= {"instance_prompt": "a photo of sks dog", **changes}
     base, name = values.pop("base", "tiny"), values.pop("name", "dog")
     return orders.Form(uploads, str(folder), base, name, values)
@@ -120,6 +126,8 @@ def test_a_run_name_that_exists_gets_a_number(places, photos):
         ({"folder": ""}, "no photos"),
         ({"instance_prompt": " "}, "instance_prompt is empty"),
         ({"resolution": 65}, "resolution is 65"),
+        ({"max_train_steps": None}, "max_train_steps is 'empty or no number'"),
+        ({"snr_gamma": None}, "snr_gamma is 'empty or no number'"),
     ],
 )
 def test_bad_fields_are_named_and_nothing_is_left(places, photos, changes, message):
@@ -172,6 +180,18 @@ def test_photos_that_were_removed_meanwhile_are_named(places, tmp_path):
     folder.mkdir()
     with pytest.raises(ConfigError, match="no photos"):
         orders.train_job(form(folder), places)
+
+
+def test_photos_that_have_not_arrived_are_not_trained(places, tmp_path):
+    empty = tmp_path / "photo.png"
+    empty.touch()
+    with pytest.raises(ConfigError, match="not arrived yet"):
+        orders.train_job(form("", (empty, empty)), places)
+
+
+def test_an_unreadable_number_hinders_only_what_uses_it(places, photos):
+    config = orders.instance_config(form(photos, max_train_steps=None), places)
+    assert config.instance_images == (str(photos),)
 
 
 def test_names_and_prompts_are_never_html(places, tmp_path):

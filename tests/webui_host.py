@@ -24,7 +24,7 @@ from PIL import Image
 from tests.comfy_host import browser_skip_reason, users_env
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import Browser, BrowserContext
 
 PACK = Path(__file__).parents[1]
 HOST = "127.0.0.1"
@@ -162,7 +162,7 @@ class WebUIServer:
 
 @contextmanager
 def browser(server: WebUIServer) -> Iterator[BrowserContext]:
-    """A headless Chromium that is logged in, with no way to the outside."""
+    """A headless Chromium that is logged in."""
     from playwright.sync_api import sync_playwright
 
     chromium, arguments = shutil.which("chromium"), ["--no-sandbox", "--disable-gpu"]
@@ -170,19 +170,22 @@ def browser(server: WebUIServer) -> Iterator[BrowserContext]:
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=arguments) as opened,
     ):
-        context = opened.new_context(viewport={"width": 1400, "height": 1150})
-        context.set_default_timeout(120_000)
-        local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
-        context.route(
-            "**/*",
-            lambda route: (
-                route.continue_() if route.request.url.startswith(local) else route.abort()
-            ),
-        )
-        if server.login:
-            account: Any = {"username": "me", "password": "secret"}
-            context.request.post(f"{server.url}/login", form=account)
-        yield context
+        yield logged_in(opened, server)
 
 
-__all__ = ["A1111", "FORGE", "Kind", "WebUIServer", "browser", "browser_skip_reason"]
+def logged_in(browser: Browser, server: WebUIServer, locale: str = "en-US") -> BrowserContext:
+    """A window's cookies and language, with no way to the outside."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1150}, locale=locale)
+    context.set_default_timeout(120_000)
+    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+    context.route(
+        "**/*",
+        lambda route: route.continue_() if route.request.url.startswith(local) else route.abort(),
+    )
+    if server.login:
+        account: Any = {"username": "me", "password": "secret"}
+        context.request.post(f"{server.url}/login", form=account)
+    return context
+
+
+__all__ = ["A1111", "FORGE", "Kind", "WebUIServer", "browser", "browser_skip_reason", "logged_in"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.webui_host import WebUIServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, WebSocketRoute
 
 WAIT_SEC = 400
 SMALL = {"resolution": 64, "rank": 4, "learning_rate": 0.01, "sample_inference_steps": 2}
@@ -72,6 +72,63 @@ def give_photos(page: Page, photos: Path) -> None:
     page.set_input_files("#dreambooth_uploads input[type=file]", files)
     page.wait_for_selector(".dreambooth-report")
     assert f"{len(files)} photos" in page.inner_text("#dreambooth_report")
+
+
+Held = list[Callable[[], object]]  # requests or answers, each of which waits until it is called
+
+
+def hold_uploads(page: Page) -> Held:
+    """The page's uploads from now on."""
+    held: Held = []
+    page.route(re.compile(r"/upload(\?|$)"), lambda route: held.append(route.continue_))
+    return held
+
+
+def hold_events(page: Page) -> Held:
+    """What A1111's tab functions answer from now on, or what the page asks those of Forge."""
+    held: Held = []
+
+    def join(way: WebSocketRoute) -> None:
+        def hear(message: str | bytes) -> None:
+            if "process_completed" in str(message):
+                held.append(lambda: way.send(message))
+            else:
+                way.send(message)
+
+        server = way.connect_to_server()
+        server.on_message(hear)
+        server.on_close(lambda code, reason: None)  # the page closes when it has the answer
+
+    page.route_web_socket("**/queue/join", join)
+    page.route("**/queue/join*", lambda route: held.append(route.continue_))
+    return held
+
+
+def let_go(page: Page, held: Held, done: Callable[[], object]) -> None:
+    """Let what is held go on, until something is done; what comes then is held."""
+
+    def is_done() -> bool:
+        if done():
+            return True
+        while held:
+            held.pop(0)()
+        return False
+
+    wait_until(page, is_done, "the answers")
+
+
+def choose(page: Page, field: str, name: str) -> None:
+    """Choose from a list; one that is open while the host sends a new one closes."""
+    option = page.locator(f"#dreambooth_{field} ul li:has-text('{name}')")
+
+    def opened() -> bool:
+        page.locator(f"#dreambooth_{field} input").blur()
+        page.click(f"#dreambooth_{field} input")
+        page.wait_for_timeout(500)
+        return option.is_visible()
+
+    wait_until(page, opened, name)
+    option.click()
 
 
 def screenshot(page: Page, host: WebUIServer) -> None:
