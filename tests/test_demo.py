@@ -82,6 +82,7 @@ def test_the_demonstration_leaves_what_it_promises(
         assert sheet.width > 7 * 128 and sheet.height > 3 * 128
     first, *_, drawing, finished = read_events(run.events)
     assert isinstance(drawing, Status) and isinstance(finished, Finished)
+    assert finished.time > drawing.time
     assert finished.seconds > drawing.time - first.time  # the drawings are part of it
 
     assert cli.main(["demo", "--run", str(run.folder)]) == 2  # an earlier demonstration's

@@ -16,7 +16,8 @@ from .errors import ConfigError
 from .lock import Lock
 
 MARK = os.urandom(6).hex()  # of this process, in the names of the files that it is writing
-PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10)  # a virus scanner reads what is new and large
+# A virus scanner reads what is new and large, and Windows then lets nobody rename it.
+PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10) if sys.platform == "win32" else ()
 Result = TypeVar("Result")
 
 

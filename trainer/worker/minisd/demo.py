@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -117,7 +117,7 @@ def run_demo(job: Job) -> Event:
         before, after = compare(job, Lora(Path(last.lora_path)), training_photos)
     except Stop:
         return Stopped(last.step, last.lora_path, resumable=True)
-    finished = replace(last, seconds=time.monotonic() - began)
+    finished = Finished(last.step, last.lora_path, time.monotonic() - began)
     save_results(job.run, training_photos, before, after)
     write_report(job.run, job.config, finished, list(sections(before, after)))
     return finished
