@@ -161,6 +161,8 @@ def test_the_base_that_was_chosen_last_is_told_of(host, page):
 
 def test_a_preset_fills_in_at_once_and_a_text_that_is_none_changes_nothing(host, page):
     again = open_tab(page.context, host)
+    told_of_base(again, "SD 1.x checkpoint")
+    again.wait_for_timeout(2000)  # for the page's own first events, which would be held, too
     hold_events(again)
     steps = again.locator("#dreambooth_max_train_steps input")
     for preset, number in (("style", 1500), ("environment", 1200)):
