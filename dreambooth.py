@@ -39,12 +39,18 @@ def main(arguments: list[str]) -> int:
     if command == "doctor":
         print(environment.doctor())
         return 0
+    if command != "test" and not {"-h", "--help"}.isdisjoint(rest):
+        from trainer.cli import main as show_help
+
+        return show_help(arguments)  # known without an environment
     try:
         environment.build(report)
         return run_tests(rest) if command == "test" else run_in_environment("trainer", *arguments)
     except ConfigError as error:
         report(str(error))
-        return 1
+    except KeyboardInterrupt:
+        report("Left off. The next command begins again.")
+    return 1
 
 
 def usage() -> str:

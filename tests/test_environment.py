@@ -126,6 +126,30 @@ def test_files_where_the_host_was_started_hide_no_module(tmp_path: Path) -> None
     assert subprocess.run(command, env=environment.worker_env(), cwd=tmp_path).returncode == 0
 
 
+def test_a_notebooks_way_to_plot_does_not_reach_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    command = [sys.executable, "-c", "import matplotlib.pyplot"]
+    done = subprocess.run(command, env=environment.worker_env(), cwd=tmp_path)
+    assert done.returncode == 0
+
+
+def test_a_ready_environment_needs_no_lock(
+    bare_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.write_marker(OWN)
+    monkeypatch.setattr(environment, "LOCK", bare_environment / "read-only" / "lock")
+    environment.build(pytest.fail)
+
+
+def test_the_command_to_install_quotes_only_what_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "PACK", Path("/my pack"))
+    monkeypatch.setattr(sys, "executable", "/bin/python")
+    install = str(Path("/my pack/install.py"))
+    assert environment.install_command() == f'/bin/python "{install}"'
+
+
 def test_the_worker_does_not_use_the_network() -> None:
     env = environment.worker_env()
     assert env["HF_HUB_OFFLINE"] == env["TRANSFORMERS_OFFLINE"] == "1"
@@ -266,7 +290,7 @@ def test_requirements_and_code_agree() -> None:
     wanted = (environment.REQUIREMENTS / "trainer.txt").read_text("utf-8")
     tested = (environment.REQUIREMENTS / "tested.txt").read_text("utf-8")
     assert "torch>={}.{},".format(*torch_source.OLDEST) in wanted
-    for package in re.findall(r"^\w+", wanted, re.MULTILINE):
+    for package in re.findall(r"^[\w-]+", wanted, re.MULTILINE):
         assert re.search(rf"^{package}==", tested, re.MULTILINE), package
     newest = torch_source.minor_version(environment.tested_version("torch"))
     assert torch_source.OLDEST <= newest <= torch_source.NEWEST

@@ -292,19 +292,52 @@ def test_the_pixel_limit_is_ours_whatever_the_host_made_of_pillows(
             read_photo(huge)
 
 
-def test_heic_without_its_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    path = tmp_path / "phone.jpg"
-    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    with pytest.raises(ConfigError, match="phone.jpg is HEIC.*JPEG.*pip install pillow-heif"):
-        read_photo(path)
+@pytest.fixture
+def heic(tmp_path: Path) -> Path:
+    """`quarters` as a phone would keep it."""
+    path = tmp_path / "my phone.heic"
+    path.write_bytes(Path(__file__).with_name("quarters.heic").read_bytes())
+    return path
 
 
-def test_heic_is_read_where_its_package_is_present(tmp_path: Path):
-    pillow_heif = pytest.importorskip("pillow_heif")
-    path = tmp_path / "a.heic"
-    pillow_heif.from_pillow(quarters()).save(path)
-    assert_near(colour_at(read_photo(path), 0.25, 0.25), RED, 12)
+@pytest.mark.parametrize("here", [True, False], ids=["in the environment", "in a host"])
+def test_heic_is_read(here: bool, heic: Path, monkeypatch: pytest.MonkeyPatch):
+    if not here:
+        monkeypatch.setitem(sys.modules, "pi_heif", None)
+        monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
+    image = read_photo(heic)
+    assert image.size == (48, 32)
+    for place, colour in zip(((0.25, 0.25), (0.75, 0.25), (0.25, 0.75)), "ABC", strict=True):
+        assert_near(colour_at(image, *place), CORNERS[colour], 12)
+
+
+def test_heic_in_a_host_without_an_environment_says_what_to_do(
+    heic: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    monkeypatch.setenv("DREAMBOOTH_PYTHON", str(heic))
+    heic.rename(heic.with_suffix(".jpg"))
+    with pytest.raises(ConfigError, match="is HEIC. Convert it to JPEG.*DREAMBOOTH_PYTHON"):
+        read_photo(heic.with_suffix(".jpg"))
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["in the environment", "in a host"])
+def test_half_a_heic_is_told(here: bool, heic: Path, monkeypatch: pytest.MonkeyPatch):
+    if not here:
+        monkeypatch.setitem(sys.modules, "pi_heif", None)
+        monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
+    heic.write_bytes(heic.read_bytes()[:500])
+    with pytest.raises(ConfigError, match="my phone.heic cannot be read"):
+        read_photo(heic)
+
+
+def test_pictures_of_other_formats_are_told_and_not_passed_by(tmp_path: Path):
+    for name in ("a.jfif", "b.AVIF", "c.dng", "notes.txt"):
+        write(tmp_path / "a.jpg", quarters()).replace(tmp_path / name)
+    told: list[ConfigError] = []
+    photos = load_photos(config_of(tmp_path), told.append)
+    assert [photo.name for photo in photos] == ["a.jfif"]
+    assert [error.message.split(" is left out")[0][-6:] for error in told] == ["b.AVIF", "/c.dng"]
 
 
 def test_captions_come_from_the_text_file_or_the_prompt(tmp_path: Path):

@@ -107,6 +107,13 @@ def test_an_unknown_command_is_refused_with_the_nearest(start: Start, pack: Path
     assert not (pack / ".venv").exists()
 
 
+def test_help_needs_no_environment(start: Start, pack: Path) -> None:
+    answer = start("dreambooth.py", "train", "--help")
+    assert answer.returncode == 0
+    assert "--instance-images" in answer.stdout
+    assert not (pack / ".venv").exists()
+
+
 def test_a_python_that_is_not_there_is_reported(start: Start) -> None:
     answer = start("dreambooth.py", "train", env={"DREAMBOOTH_PYTHON": "/no/python"})
     assert answer.returncode == 1

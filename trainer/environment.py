@@ -69,6 +69,7 @@ def worker_env() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "MPLBACKEND": "Agg",  # a notebook's is a module that only the notebook has
     }
 
 
@@ -106,7 +107,8 @@ def missing() -> str | None:
 
 
 def install_command() -> str:
-    return f'"{sys.executable}" "{PACK / "install.py"}"'
+    parts = (sys.executable, str(PACK / "install.py"))
+    return " ".join(f'"{part}"' if " " in part else part for part in parts)
 
 
 def build(report: Callable[[str], None]) -> None:
@@ -122,7 +124,9 @@ def build(report: Callable[[str], None]) -> None:
         raise ConfigError(f"This is Python {sys.version.split()[0]}.", "Use Python 3.10 or newer.")
     if override():
         return check_ready()
-    if not is_ready() and Path(sys.prefix) == ENVIRONMENT:
+    if is_ready():  # also where nothing can be written
+        return None
+    if Path(sys.prefix) == ENVIRONMENT:
         raise ConfigError("The environment cannot install itself.", "Use the host's Python.")
     try:
         with locked(LOCK, report):

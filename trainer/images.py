@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .captions import read_caption
 from .config import InstanceConfig
 from .errors import ConfigError, visible
+from .heic import open_heic
 from .input_file import check_is_file
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
+    ".heif",
+)  # fmt: skip
+UNREAD_SUFFIXES = (  # pictures too, of formats that are not read
+    ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
 SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
 FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
@@ -81,6 +86,13 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
         for path in photos_at(Path(source)):
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def unread_photos(sources: Sequence[str | Path]) -> list[Path]:
+    """The pictures in folders that are passed by, since their format is not read."""
+    folders = [Path(source) for source in sources if Path(source).is_dir()]
+    files = (path for folder in folders for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
 
 
 def photos_at(source: Path) -> list[Path]:
@@ -163,17 +175,6 @@ def open_header(stream: BinaryIO, path: Path) -> Image:
         if head.startswith(start):
             return getattr(import_module(f"PIL.{module}"), reader)(stream)
     raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
-
-
-def open_heic(stream: BinaryIO, path: Path) -> Image:
-    try:
-        pillow_heif = import_module("pillow_heif")
-    except ImportError:
-        raise ConfigError(
-            f"Photo {path} is HEIC, which needs the package pillow-heif.",
-            "Convert it to JPEG, or run pip install pillow-heif in the trainer's environment.",
-        ) from None
-    return pillow_heif.HeifImageFile(stream)
 
 
 def check_bytes(stream: BinaryIO, path: Path) -> None:
@@ -266,7 +267,8 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
     """Find the photos, decode each fully once and pair it with its caption.
 
     Args:
-        on_skip: told of each photo left out, where `config.bad_images` is "skip".
+        on_skip: told of each photo left out: of a format that is not read, or damaged where
+            `config.bad_images` is "skip".
 
     Raises:
         ConfigError: a photo or caption is bad and not skipped, or no photo is left.
@@ -280,6 +282,8 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
             if config.bad_images == "refuse":
                 raise
             on_skip(error)
+    for path in unread_photos(config.instance_images):
+        on_skip(ConfigError(f"Photo {path} is left out: its format is not read.", SAVE_AGAIN))
     if not photos:
         raise ConfigError(f"No photo of {config.instance_images} can be used.", FORMATS_HINT)
     return photos

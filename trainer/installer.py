@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -90,11 +92,9 @@ class Installer:
     def must(self, command: list[str], purpose: str) -> None:
         code, lines = self.run(command)
         if code:
-            too_long = any("Windows Long Path" in line for line in lines)  # pip's own guess
-            remedy = SHORTER_PATH if too_long else "Check the network connection and the disk space"
             raise ConfigError(
                 f"install.py could not {purpose}: {last_error(lines)}.",
-                f"{remedy}, then run install.py again; the log is {self.log}.",
+                f"{remedy(lines)}, then run install.py again; the log is {self.log}.",
             )
 
     def run(self, command: list[str]) -> tuple[int, list[str]]:
@@ -156,6 +156,19 @@ def copy_embedded(prefix: Path, folder: Path) -> None:
         lines = [f"{paths.stem}.zip", ".", "Lib/site-packages", "..", "import site", ""]
         (folder / paths.name).write_text("\n".join(lines), "utf-8")
     (folder / "Lib/site-packages").mkdir(parents=True)
+
+
+def remedy(lines: list[str]) -> str:
+    """What may help against what pip says."""
+    if any("Windows Long Path" in line for line in lines):  # pip's own guess
+        return SHORTER_PATH
+    if any("No matching distribution" in line for line in lines):
+        python = f"Python {sys.version.split()[0]} of {struct.calcsize('P') * 8} bits"
+        return (
+            f"Check the network connection; if it works, there is none for {python} on "
+            f"{platform.system()} {platform.machine()}: use a 64-bit Python 3.10 to 3.13"
+        )
+    return "Check the network connection and the disk space"
 
 
 def last_error(lines: list[str]) -> str:

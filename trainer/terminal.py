@@ -143,8 +143,8 @@ def describe_end(event: Event) -> str:
 def stop_on_signals(stop: Callable[[], None]) -> None:
     """Let Ctrl-C, termination and a closed terminal ask for a stop, which saves first.
 
-    A second Ctrl-C ends the process at once. Windows gives a closed console's processes no time:
-    what came after the last checkpoint is lost.
+    A second Ctrl-C ends the process at once. Under nohup a closed terminal asks for nothing.
+    Windows gives a closed console's processes no time: what came after the last checkpoint is lost.
     """
 
     def first(_number: int, _frame: object) -> None:
@@ -154,8 +154,10 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
             print(f"\n{STOPPING}", file=sys.stderr)
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
-        if hasattr(signal, name):  # SIGBREAK on Windows, SIGHUP elsewhere
-            signal.signal(getattr(signal, name), first)
+        number = getattr(signal, name, None)  # SIGBREAK on Windows, SIGHUP elsewhere
+        under_nohup = name == "SIGHUP" and number and signal.getsignal(number) == signal.SIG_IGN
+        if number is not None and not under_nohup:
+            signal.signal(number, first)
 
 
 def run_job(
