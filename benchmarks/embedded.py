@@ -1,6 +1,7 @@
 """What the embedded model itself can draw: `python -m benchmarks.embedded`.
 
-Draws every class in every place, in a colour of its turn, and lets the probe say what it sees.
+Draws every class in every place, in a colour of its turn, and lets the probe say what it sees; and
+asks the probe what unusual individuals are, which it was not taught.
 Writes benchmarks/results/embedded.json, and some of the pictures to docs/embedded.png.
 """
 
@@ -10,7 +11,9 @@ import json
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from statistics import mean
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -24,7 +27,9 @@ from trainer.worker.minisd.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_
 from trainer.worker.minisd.measures import arrays, said, share
 from trainer.worker.minisd.names import BACKGROUND_PHRASES, CLASSES, COLOURS
 from trainer.worker.minisd.probe import load_probe
+from trainer.worker.minisd.render import render
 from trainer.worker.minisd.scene import with_article
+from trainer.worker.minisd.subject import subject, view_of
 from trainer.worker.prepare import open_parts
 
 from .train_speed import hardware
@@ -32,6 +37,7 @@ from .train_speed import hardware
 ROOT = Path(__file__).parent.parent
 RESULTS, SHEET = ROOT / "benchmarks/results/embedded.json", ROOT / "docs/embedded.png"
 SHOWN, COLUMNS = 18, 6
+FIRST_UNUSUAL, NUM_UNUSUAL = 4_000_000, 64  # seeds that nothing was ever trained on
 
 
 def main() -> None:
@@ -60,11 +66,24 @@ def main() -> None:
         "inference_steps": INFERENCE_STEPS,
         "right": rounded(found),
         "class right, by class": rounded(by_class),
+        "judge, class of unusual individuals": rounded(unusual_classes()),
         **hardware(),
     }
     write_atomic(RESULTS, json.dumps(result, indent=1) + "\n")
     write_atomic(SHEET, png_bytes(sheet(prompts, pictures)))
     print(json.dumps(result, indent=1))
+
+
+@torch.no_grad()
+def unusual_classes() -> dict[str, float]:
+    """The share of subjects of every class whose class the probe sees, in one view of each."""
+    found = {}
+    for noun in CLASSES:
+        rng = np.random.Generator(np.random.PCG64(FIRST_UNUSUAL))
+        looks = [subject(noun, FIRST_UNUSUAL + number) for number in range(NUM_UNUSUAL)]
+        images = np.stack([render(view_of(look, rng)).image for look in looks])
+        found[noun] = share(said(load_probe()(to_pixels(images)), "class", [noun] * len(looks)))
+    return {"all": mean(found.values()), **found}
 
 
 def rounded(shares: Mapping[str, float]) -> dict[str, float]:

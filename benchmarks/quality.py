@@ -90,7 +90,7 @@ VARIANTS: Mapping[str, Variant] = {
     "text encoder": Variant({"train_text_encoder": True}),
     **{f"rank {rank}": Variant({"rank": rank}) for rank in (4, 64)},
     **{f"rate {rate:g}": Variant({"learning_rate": rate}) for rate in (3e-4, 3e-3)},
-    **{f"steps {steps}": Variant({"max_train_steps": steps}) for steps in (200, 1000)},
+    **{f"steps {steps}": Variant({"max_train_steps": steps}) for steps in (200, 300, 1000)},
 }
 # The generator's own pictures in the model's place.
 PERFECT: Mapping[str, Variant] = {"truth": Variant(), "truth, photos 1": Variant(num_photos=1)}
@@ -107,12 +107,13 @@ TABLES: Mapping[str, Sequence[str]] = {
     "Text encoder": ("default", "text encoder"),
     "Rank": ("rank 4", "default", "rank 64"),
     "Learning rate": ("rate 0.0003", "default", "rate 0.003"),
-    "Steps": ("steps 200", "default", "steps 1000"),
+    "Steps": ("steps 200", "steps 300", "default", "steps 1000"),
 }  # fmt: skip
 SHOWN = (
-    "fidelity", "prompt_accuracy", "success", "copying",
-    "language_drift", "class_accuracy", "diversity", "others_accuracy",
+    "fidelity", "prompt_accuracy", "success", "colour_accuracy", "copying",
+    "language_drift", "class_accuracy", "diversity", "others_accuracy", "leakage",
 )  # fmt: skip
+BY_SUBJECT = ("fidelity", "prompt_accuracy", "language_drift")
 
 
 @dataclass(frozen=True)
@@ -193,9 +194,8 @@ def judge(
     return measure(load_probe(), look, gallery(look.class_noun, drawn, training_photos))
 
 
-def read_trials(work: Path) -> dict[str, dict[str, float]]:
+def read_trials(file: Path) -> dict[str, dict[str, float]]:
     """Measures by trial; a line that a killed process left torn is passed by."""
-    file = work / "trials.jsonl"
     found = {}
     for line in file.read_text("utf-8").splitlines() if file.exists() else []:
         with suppress(ValueError):
@@ -208,7 +208,10 @@ Rows = Mapping[str, Mapping[int, Mapping[str, float]]]  # measures by subject an
 
 
 def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """By variant and measure: what it is on the mean, and against the default."""
+    """By variant and measure: what it is on the mean, and against the default.
+
+    A measure that some of a variant's trials lack, since it came later, is left out.
+    """
     rows: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
     for trial in trials():
         if trial.key in found:
@@ -221,10 +224,20 @@ def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return {
         name: {
             "trials": counts[name],
-            **{measure: compared(of_variant, default, measure) for measure in MEANINGS},
+            **{
+                measure: compared(of_variant, default, measure)
+                for measure in MEANINGS
+                if all(measure in row for seeds in of_variant.values() for row in seeds.values())
+            },
+            "subjects": {noun: means_of(seeds) for noun, seeds in of_variant.items()},
         }
         for name, of_variant in rows.items()
     }
+
+
+def means_of(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """What the table by subject shows, as means of the seeds."""
+    return {name: round(mean(row[name] for row in seeds.values()), 4) for name in BY_SUBJECT}
 
 
 def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
@@ -254,13 +267,28 @@ def page(found: Mapping[str, Any]) -> Iterator[str]:
     """The tables as text."""
     for title, names in TABLES.items():
         yield f"\n## {title}\n"
-        yield "| | n | " + " | ".join(name.replace("_", " ") for name in SHOWN) + " |"
-        yield "|---|---|" + "---|" * len(SHOWN)
-        for name in names:
-            if name in found:
-                paired = name not in (*PERFECT, "default")
-                cells = [cell(found[name][measure], paired=paired) for measure in SHOWN]
-                yield f"| {name} | {found[name]['trials']} | " + " | ".join(cells) + " |"
+        there = [name for name in names if name in found]
+        columns = [measure for measure in SHOWN if all(measure in found[name] for name in there)]
+        yield "| | n | " + " | ".join(name.replace("_", " ") for name in columns) + " |"
+        yield "|---|---|" + "---|" * len(columns)
+        for name in there:
+            paired = name not in (*PERFECT, "default")
+            cells = [cell(found[name][measure], paired=paired) for measure in columns]
+            yield f"| {name} | {found[name]['trials']} | " + " | ".join(cells) + " |"
+    yield from page_by_subject(found)
+
+
+def page_by_subject(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## By subject\n"
+    yield ", ".join(name.replace("_", " ") for name in BY_SUBJECT) + ": means of the seeds.\n"
+    yield "| | " + " | ".join(SUBJECTS) + " |"
+    yield "|---|" + "---|" * len(SUBJECTS)
+    for name in ("base", *VARIANTS):
+        subjects = found.get(name, {}).get("subjects", {})
+        cells = [
+            ", ".join(f"{v:.2f}" for v in subjects.get(noun, {}).values()) for noun in SUBJECTS
+        ]
+        yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def cell(value: Mapping[str, float], *, paired: bool) -> str:
@@ -278,8 +306,9 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="which of how many shares of the study")
     parser.add_argument("--tables", action="store_true", help="write the tables, and do no more")
     options = parser.parse_args()
+    trials_file = options.work / "trials.jsonl"
     if options.tables:
-        done = read_trials(options.work)
+        done = read_trials(trials_file)
         lines = [json.dumps({"trial": name, "measures": row}) for name, row in done.items()]
         write_atomic(ALL_TRIALS, "".join(f"{line}\n" for line in sorted(lines)))
         found = summary(done)
@@ -288,11 +317,11 @@ def main() -> None:
         return
     part, parts = map(int, options.part.split("/"))
     options.work.mkdir(parents=True, exist_ok=True)
-    done = read_trials(options.work)
+    done = read_trials(trials_file)
     for number, trial in enumerate(trials()):
         if number % parts == part and trial.key not in done:
             line = {"trial": trial.key, "measures": run_trial(trial, options.work).to_dict()}
-            append_lines(options.work / "trials.jsonl", json.dumps(line) + "\n")
+            append_lines(trials_file, json.dumps(line) + "\n")
             print(line, flush=True)
 
 

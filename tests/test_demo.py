@@ -34,7 +34,8 @@ def test_a_perfect_model_is_praised():
     assert found.fidelity > 0.9
     assert found.prompt_accuracy > 0.9
     assert found.language_drift < 0.15
-    assert found.class_accuracy > 0.6 and found.others_accuracy > 0.8
+    assert found.class_accuracy > 0.8 and found.others_accuracy > 0.9
+    assert found.colour_accuracy > 0.6
     assert found.likeness > found.leakage + 0.4
     assert found.diversity > 0.4
     assert found.copying < 0.1
@@ -43,6 +44,7 @@ def test_a_perfect_model_is_praised():
 def test_each_failure_shows_in_its_measure():
     assert judged(subject=PERFECT.class_noun).fidelity < 0.15
     assert judged(places=[*PERFECT.places[2:], *PERFECT.places[:2]]).prompt_accuracy < 0.1
+    assert judged(coloured=PERFECT.subject[: len(PERFECT.colours)]).colour_accuracy < 0.2
     forgetful = judged(class_noun=PERFECT.subject)
     assert forgetful.language_drift > 0.9
     assert forgetful.diversity < judged().diversity / 2

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from safetensors import SafetensorError
 
 from trainer import cli
 from trainer.config import ModelConfig
@@ -16,6 +18,7 @@ from trainer.errors import ConfigError
 from trainer.worker import models
 from trainer.worker.minisd import embedded
 from trainer.worker.minisd.embedded import PACKED, embedded_folder
+from trainer.worker.minisd.names import words
 from trainer.worker.minisd.pack import TOKEN_TABLE, expand, pack, untrained_tokens
 from trainer.worker.minisd.parts import (
     TOKENS,
@@ -152,20 +155,34 @@ def test_what_a_killed_expansion_left_is_replaced(
     monkeypatch.setattr("trainer.worker.minisd.pack.expand", fake_expand)
     folder = embedded_folder(packed, tmp_path / "out")
     assert sorted(path.name for path in folder.iterdir()) == ["model_index.json"]
-    assert list(folder.parent.iterdir()) == [folder]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["embedded", "sizes.json"]
 
 
-def test_a_disk_that_fills_up_leaves_nothing(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("content", [None, "", "{}  "])
+def test_a_copy_that_was_damaged_since_is_made_again(
+    content: str | None, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("trainer.worker.minisd.pack.expand", fake_expand)
+    index = embedded_folder(packed, tmp_path / "out") / "model_index.json"
+    index.unlink() if content is None else index.write_text(content)
+    assert embedded_folder(packed, tmp_path / "out") == index.parent
+    assert index.read_text() == "{}"
+
+
+FULL = [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left")]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["of Python", "of safetensors"])
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(
+    error: Exception, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def full(_file: Path, folder: Path) -> None:
         folder.mkdir()
         (folder / "half").write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("trainer.worker.minisd.pack.expand", full)
-    with pytest.raises(OSError, match="No space"):
-        embedded_folder(packed, tmp_path / "out")
+    assert "No space" in refused(packed, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["lock"]
 
 
@@ -199,11 +216,42 @@ def test_a_target_that_cannot_be_written_to_is_refused(packed: Path, tmp_path: P
     assert "cannot be written" in refused(packed, tmp_path / "file" / "out")
 
 
-def test_the_weights_that_ship_are_whole_and_small():
-    folder = embedded_folder()
-    assert folder.is_dir()
+def test_the_weights_that_ship_are_whole_and_small(tmp_path: Path):
+    folder = embedded_folder(expanded=tmp_path)
+    assert open_expanded(folder).family.name == "sd1"
     assert PACKED.stat().st_size < 25 * MIB
     assert sum(path.stat().st_size for path in folder.rglob("*")) < embedded.EXPANDED_BYTES
+
+
+def test_the_words_are_those_that_the_weights_know():
+    """Another list would give the tokens other rows of the weights: then train anew."""
+    digest = hashlib.sha256(" ".join(words()).encode()).hexdigest()
+    assert digest.startswith("ac91e6851604546f")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["sample", "--prompt", "a dog", "--steps", "2"],
+        ["class-images", "--class-prompt", "a photo of a dog", "--num-class-images", "1"],
+        ["plan", "--instance-prompt", "sks dog", "--output", "a.safetensors"],
+    ],
+    ids=lambda more: more[0],
+)
+def test_it_is_a_base_by_its_name(
+    more: list[str], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    given = [*more, *(["--instance-images", str(photos)] if more[0] == "plan" else [])]
+    assert cli.main([*given, "--base", "embedded"]) == 2  # its pictures have 128 px
+    flags = ["--base", "embedded", "--resolution", "128", "--mixed-precision", "no"]
+    flags += ["--class-inference-steps", "2"] if more[0] == "class-images" else []
+    assert cli.main([*given, *flags]) == 0
+    drawn = [path for path in tmp_path.rglob("*.png") if path.parent != photos]
+    assert len(drawn) == (0 if more[0] == "plan" else 1)
+    for path in drawn:
+        with Image.open(path) as picture:
+            assert picture.size == (128, 128)
 
 
 def test_inspect_tells_it_from_a_folder_of_that_name(

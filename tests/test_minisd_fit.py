@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainer.config import ModelConfig
+from trainer.worker.minisd.embedded import embedded_folder
 from trainer.worker.minisd.fit import Plan, fit, load_average
-from trainer.worker.minisd.fit_model import Denoiser, SharedText
+from trainer.worker.minisd.fit_model import Denoiser, Recipe, SharedText, Stage, fit_model
+from trainer.worker.minisd.shipped import checked_digest
+from trainer.worker.models import load_vae, open_base
 
 PLAN = Plan(6, 0.1, warmup=2, averaging=3, save_every=3)
 
@@ -79,3 +85,19 @@ def test_a_caption_read_once_for_several_views_gives_what_it_gives_alone():
         other = unet(noisy, timesteps, told.flip(0).repeat(views, 1, 1)).sample
     torch.testing.assert_close(shared, alone)
     assert not torch.allclose(other, alone)
+
+
+def test_a_recipe_becomes_a_model_that_draws(tmp_path: Path):
+    plan = Plan(2, 1e-4, warmup=1, averaging=1)
+    stages = (Stage(64, 4, 4, 2, plan), Stage(128, 2, 2, 2, plan, learns_text=False))
+    recipe = Recipe(num_vae_pictures=4, vae_batch=2, vae=plan, stages=stages)
+    file = fit_model(recipe, tmp_path)
+    made = file.read_bytes()
+    folder = embedded_folder(file, tmp_path / "expanded")
+    base = open_base(ModelConfig(str(folder)))
+    vae = load_vae(base)
+    latents = load_file(tmp_path / "latents_128.safetensors")["latents"].float()
+    assert latents.shape == (2, 4, 32, 32)
+    picture = vae.decode(latents / vae.config["scaling_factor"]).sample
+    assert picture.shape == (2, 3, 128, 128) and picture.isfinite().all()
+    assert checked_digest(fit_model(recipe, tmp_path)) == hashlib.sha256(made).hexdigest()

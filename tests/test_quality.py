@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import quality
-from benchmarks.quality import PERFECT, TABLES, VARIANTS, Trial, cell, summary, trial_config
+from benchmarks.quality import (
+    PERFECT,
+    TABLES,
+    VARIANTS,
+    Trial,
+    cell,
+    page,
+    read_trials,
+    summary,
+    trial_config,
+)
 from trainer.run import Run
 from trainer.worker.minisd.measures import MEANINGS
 
@@ -92,9 +103,42 @@ def test_each_variant_differs_from_the_default_in_what_its_name_says(tmp_path: P
         "rate 0.0003": {"learning_rate": 3e-4},
         "rate 0.003": {"learning_rate": 3e-3},
         "steps 200": {"max_train_steps": 200},
+        "steps 300": {"max_train_steps": 300},
         "steps 1000": {"max_train_steps": 1000},
     }
     assert [VARIANTS[f"photos {number}"].num_photos for number in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_the_page_shows_what_the_trials_say() -> None:
+    found = summary(read_trials(quality.ALL_TRIALS))
+    assert json.loads(quality.RESULTS.read_text("utf-8"))["variants"] == found
+    assert quality.PAGE.read_text("utf-8").endswith("\n".join(page(found)))
+
+
+def test_what_was_found_is_what_dreambooth_promises() -> None:
+    found = json.loads(quality.RESULTS.read_text("utf-8"))["variants"]
+    value = lambda name, measure: found[name][measure]["mean"]  # noqa: E731
+    assert value("default", "fidelity") > value("base", "fidelity") + 0.5
+    assert value("default", "language_drift") < 0.7 * value("no prior", "language_drift")
+    assert value("default", "fidelity") > value("no prior", "fidelity") - 0.15
+    for measure in ("prompt_accuracy", "fidelity"):
+        nouns = [value(name, measure) for name in ("default", "wrong noun", "no noun")]
+        assert nouns == sorted(nouns, reverse=True)
+        numbers = [value(f"photos {number}", measure) for number in (1, 2, 3)]
+        assert [*numbers, value("default", measure)] == sorted(
+            [*numbers, value("default", measure)]
+        )
+    assert value("steps 300", "fidelity") > value("base", "fidelity") + 0.3
+    assert value("steps 300", "prompt_accuracy") > 0.9 * value("base", "prompt_accuracy")
+
+
+def test_a_measure_that_came_later_is_shown_where_it_is() -> None:
+    without = {name: 0.0 for name in MEANINGS if name != "colour_accuracy"}
+    found = summary({"default, dog, 0": measured(0.2), "no prior, dog, 0": without})
+    assert "colour_accuracy" in found["default"] and "colour_accuracy" not in found["no prior"]
+    lines = list(page(found))
+    columns = [line for line in lines if line.startswith("| | n |")]
+    assert "colour accuracy" in columns[0] and "colour accuracy" not in columns[1]
 
 
 def test_the_tables_show_every_variant() -> None:

@@ -104,11 +104,11 @@ def run_demo(job: Job) -> Event:
     folder = job.run.folder / "photos"
     is_new = not folder.exists()
     training_photos = photos(subject(CLASS_NOUN, SUBJECT_SEED), NUM_PHOTOS)
-    save_photos(training_photos, folder)
     try:
+        save_photos(training_photos, folder)
         last = train(job)
-    except ConfigError:
-        if is_new:
+    except (ConfigError, OSError):
+        if is_new and not job.run.config.exists():
             shutil.rmtree(folder)  # a run that was refused leaves nothing
         raise
     if not isinstance(last, Finished):

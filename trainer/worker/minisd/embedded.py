@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ...config import EMBEDDED
 from ...disk import SPARE_BYTES, free_bytes, size_text
 from ...environment import PACK
 from ...errors import ConfigError
-from ...files import check_writable, replace_folder, sync_files
+from ...files import check_writable, replace_folder, sync_files, write_atomic
 from ...lock import locked
 from .shipped import WEIGHTS, checked_digest
 
@@ -31,25 +32,55 @@ def embedded_folder(packed: Path = PACKED, expanded: Path = EXPANDED) -> Path:
     """
     # The last part of the path is the base's name wherever it is shown.
     folder = expanded / checked_digest(packed)[:16] / EMBEDDED
-    if folder.is_dir():
+    if is_whole(folder):
         return folder
     check_room(expanded)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(expanded / "lock", waiting=lambda: None):
-        if not folder.is_dir():  # another process may have made it meanwhile
+        if not is_whole(folder):  # another process may have made it meanwhile
             make_folder(packed, folder)
     return folder
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether all files are there in their sizes; else the folder is made again."""
+    try:
+        wanted = json.loads(sizes_file(folder).read_text("utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in wanted.items())
+    except (OSError, ValueError):
+        return False
+
+
+def sizes_file(folder: Path) -> Path:
+    """Beside the folder, and written last."""
+    return folder.with_name("sizes.json")
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes by file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
 def make_folder(packed: Path, folder: Path) -> None:
+    from safetensors import SafetensorError
+
     from .pack import expand  # heavy, and rarely needed
 
     partial = folder.with_name("partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
+        for former in (partial, folder):  # of a process that was killed, or damaged since
+            if former.exists():
+                shutil.rmtree(former)
         expand(packed, partial)
         sync_files(partial)
         replace_folder(partial, folder)
+        write_atomic(sizes_file(folder), json.dumps(file_sizes(folder), indent=2) + "\n")
+    except (OSError, SafetensorError) as error:  # the latter is how safetensors tells a full disk
+        raise ConfigError(
+            f"The embedded model cannot be unpacked to {folder}: {error}.",
+            f"Look after the disk; {size_text(EXPANDED_BYTES)} are needed.",
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -197,7 +197,7 @@ def edge_loss(found: Tensor, wanted: Tensor) -> Tensor:
 @torch.no_grad()
 def set_scaling_factor(vae: AutoencoderKL, recipe: Recipe) -> None:
     """Let the VAE know how to bring latents to unit spread."""
-    pixels = to_pixels(pictures(recipe.seed, range(CHUNK)))
+    pixels = to_pixels(pictures(recipe.seed, range(min(CHUNK, recipe.num_vae_pictures))))
     vae.register_to_config(scaling_factor=1 / encoded(vae, pixels).std().item())
 
 
@@ -277,17 +277,26 @@ def save_packed(model: Denoiser, vae: AutoencoderKL, file: Path) -> None:
     write_weights(file, data)
 
 
+def fit_model(recipe: Recipe, work: Path, *, so_far: bool = False) -> Path:
+    """Train all parts, or go on with it; gives the packed file.
+
+    Args:
+        so_far: learn no more, and take the weights as they are by now.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    vae = fit_vae(recipe, work)
+    set_scaling_factor(vae, recipe)
+    model = fit_denoiser(recipe, vae, work, so_far=so_far)
+    save_packed(model, vae, work / "model.safetensors")
+    return work / "model.safetensors"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for states and result")
     parser.add_argument("--so-far", action="store_true", help="learn no more, and write the model")
     options = parser.parse_args()
-    recipe, work = Recipe(), options.work
-    work.mkdir(parents=True, exist_ok=True)
-    vae = fit_vae(recipe, work)
-    set_scaling_factor(vae, recipe)
-    model = fit_denoiser(recipe, vae, work, so_far=options.so_far)
-    save_packed(model, vae, work / "model.safetensors")
+    fit_model(Recipe(), options.work, so_far=options.so_far)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,15 @@ from ..jobs import Lora, encode_with
 from ..prepare import Parts
 from ..sample import Sampler, draw, starting_noise
 from .measures import Pictures
-from .names import BACKGROUND_PHRASES, BACKGROUNDS, CLASSES
+from .names import BACKGROUND_PHRASES, BACKGROUNDS, CLASSES, COLOURS
 from .parts import SIDE_PX
 from .render import render
-from .scene import Look
-from .subject import subject, view_of
+from .scene import Look, Scene, random_scene, with_article
+from .subject import view_of
 
 GUIDANCE_SCALE, INFERENCE_STEPS = 4.0, 20
 BATCH = 16
 FIRST_SEED = 1000  # of pictures
-STRANGERS = 3_000_000  # seeds of individuals that nothing was ever trained on
 PHOTO_PLACES = ("meadow", "room", "beach", "snow", "city")  # the places in the training photos
 
 
@@ -70,7 +70,10 @@ def nouns_but(class_noun: str) -> list[str]:
 
 
 def gallery_prompts(class_noun: str, trigger: str) -> list[str]:
-    """Two of the subject in each place that no photo shows, as many without it, and other classes.
+    """What the judge is shown.
+
+    Two of the subject in each place that no photo shows, as many of its bare class noun, one of
+    each other class, and the subject in each named colour, none of which is its own.
 
     Args:
         trigger: the words for the subject, as "sks dog".
@@ -80,6 +83,7 @@ def gallery_prompts(class_noun: str, trigger: str) -> list[str]:
         *(f"a photo of a {trigger} {BACKGROUND_PHRASES[place][0]}" for place in places),
         *[f"a photo of a {class_noun}"] * len(places),
         *(f"a photo of a {noun}" for noun in nouns_but(class_noun)),
+        *(f"a photo of {with_article(f'{colour} {trigger}')}" for colour in COLOURS),
     ]
 
 
@@ -87,14 +91,16 @@ def gallery(
     class_noun: str, drawn: Sequence[Image.Image], photos: Sequence[Image.Image]
 ) -> Pictures:
     """What was drawn of `gallery_prompts`, sorted."""
-    places = unseen_places()
+    places, colours = unseen_places(), list(COLOURS)
     count = len(places)
     return Pictures(
         subject=drawn[:count],
         places=places,
         class_noun=drawn[count : 2 * count],
-        others=drawn[2 * count :],
+        others=drawn[2 * count : -len(colours)],
         other_nouns=nouns_but(class_noun),
+        coloured=drawn[-len(colours) :],
+        colours=colours,
         photos=photos,
     )
 
@@ -104,15 +110,25 @@ def perfect_gallery(look: Look, photos: Sequence[Image.Image]) -> Pictures:
     rng = np.random.Generator(np.random.PCG64(FIRST_SEED))
     places, other_nouns = unseen_places(), nouns_but(look.class_noun)
 
-    def picture(shown: Look, place: str) -> Image.Image:
-        return Image.fromarray(render(view_of(shown, rng, place)).image)
+    def picture(scene: Scene) -> Image.Image:
+        return Image.fromarray(render(scene).image)
 
-    others = [subject(look.class_noun, STRANGERS + number) for number in range(len(places))]
+    coloured = (replace(look, colour=colour) for colour in COLOURS.values())
     return Pictures(
-        subject=[picture(look, place) for place in places],
+        subject=[picture(view_of(look, rng, place)) for place in places],
         places=places,
-        class_noun=[picture(*pair) for pair in zip(others, places, strict=True)],
-        others=[picture(subject(noun, STRANGERS), PHOTO_PLACES[0]) for noun in other_nouns],
+        class_noun=[picture(ordinary(look.class_noun, rng)) for _ in places],
+        others=[picture(ordinary(noun, rng)) for noun in other_nouns],
         other_nouns=other_nouns,
+        coloured=[picture(view_of(other, rng)) for other in coloured],
+        colours=list(COLOURS),
         photos=photos,
     )
+
+
+def ordinary(class_noun: str, rng: np.random.Generator) -> Scene:
+    """A scene of one class, as the model was trained on."""
+    while True:
+        scene = random_scene(rng)
+        if scene.look is not None and scene.look.class_noun == class_noun:
+            return scene

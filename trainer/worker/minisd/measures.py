@@ -36,6 +36,7 @@ class Pictures:
         subject: of the trigger prompt in a place, and the place that each was to show.
         class_noun: of the bare class noun.
         others: of other class nouns, and the class that each was to show.
+        coloured: of the trigger prompt with a colour's name, and the colour that each was to show.
         photos: the training photos.
     """
 
@@ -44,6 +45,8 @@ class Pictures:
     class_noun: Sequence[Image.Image]
     others: Sequence[Image.Image]
     other_nouns: Sequence[str]
+    coloured: Sequence[Image.Image]
+    colours: Sequence[str]
     photos: Sequence[Image.Image]
 
 
@@ -52,6 +55,7 @@ MEANINGS = {
     "likeness": "mean cosine of the trigger prompt's identities with the subject's",
     "prompt_accuracy": "of the trigger prompt that show the class in the place asked for",
     "success": "of the trigger prompt that are both: the subject, in the place asked for",
+    "colour_accuracy": "of the trigger prompt with a colour's name that show this colour",
     "language_drift": "of the bare class noun that are recognised as the subject",
     "class_accuracy": "of the bare class noun that show the class",
     "diversity": "mean distance (1 - cosine) between identities of the bare class noun",
@@ -70,6 +74,7 @@ class Measures:
     likeness: float
     prompt_accuracy: float
     success: float
+    colour_accuracy: float
     language_drift: float
     class_accuracy: float
     diversity: float
@@ -113,9 +118,9 @@ def views(look: Look, number: int, seed: int) -> NDArray[np.uint8]:
 def measure(probe: Probe, look: Look, pictures: Pictures) -> Measures:
     """Judge what a model draws."""
     line_up = make_line_up(probe, look)
-    shown, nouns, others = (
+    shown, nouns, others, coloured = (
         probe(to_pixels(arrays(group)))
-        for group in (pictures.subject, pictures.class_noun, pictures.others)
+        for group in (pictures.subject, pictures.class_noun, pictures.others, pictures.coloured)
     )
     in_place = said(shown, "background", pictures.places)
     as_class = said(shown, "class", [look.class_noun] * len(pictures.subject))
@@ -125,6 +130,7 @@ def measure(probe: Probe, look: Look, pictures: Pictures) -> Measures:
         likeness=line_up.likeness(shown.identity).mean().item(),
         prompt_accuracy=share(in_place & as_class),
         success=share(recognised & in_place & as_class),
+        colour_accuracy=share(said(coloured, "colour", pictures.colours)),
         language_drift=share(line_up.recognised(nouns.identity)),
         class_accuracy=share(said(nouns, "class", [look.class_noun] * len(pictures.class_noun))),
         diversity=diversity(nouns.identity),
