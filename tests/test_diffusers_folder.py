@@ -78,6 +78,29 @@ def test_other_diffusers_folders_are_refused(
         require_base(make_folder(parts, **config))
 
 
+@pytest.mark.parametrize(
+    ("file", "config", "message"),
+    [
+        ("scheduler/scheduler_config.json", {"_class_name": "EDMEulerScheduler"}, "EDM"),
+        ("scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscrete"}, "Flow"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "prediction"),
+        ("vae/config.json", {"latents_mean": [0.1, 0.2, 0.3, 0.4]}, "latents on another scale"),
+    ],
+)
+def test_a_folder_of_another_process_is_refused(
+    file: str, config: dict[str, Any], message: str, make_folder: FolderMaker
+) -> None:
+    folder = make_folder((*SD1_PARTS, "text_encoder_2"), **SDXL_CONFIG)
+    plain = {"_class_name": "EulerDiscreteScheduler", "prediction_type": "epsilon"}
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(plain))
+    (folder / "vae/config.json").write_text('{"latents_mean": null}')
+    assert require_base(folder).family == "sdxl"
+    (folder / file).write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=message):
+        require_base(folder)
+
+
 def test_folder_of_pickles_is_refused(make_folder: FolderMaker) -> None:
     folder = make_folder(SD1_PARTS, ".bin", cross_attention_dim=768)
     with pytest.raises(ConfigError, match="pickle file.*Download the folder's .safetensors"):

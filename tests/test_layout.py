@@ -74,6 +74,18 @@ def test_vae_is_read_back_from_the_original_layout():
     assert_same(layout.vae_to_diffusers(original), weights)
 
 
+def test_a_vae_with_the_names_of_2022_is_read_too():
+    weights = numbered(make_vae("host"))
+    today = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    old = {}
+    for name, value in weights.items():
+        for new, former in today.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{former}.")
+        old[name] = value
+    assert old.keys() != weights.keys()
+    assert_same(layout.vae_from_diffusers(old, 4), layout.vae_from_diffusers(weights, 4))
+
+
 def test_open_clip_text_encoder_is_read_back_from_the_original_layout():
     sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3}
     weights = numbered(make_text_encoder(sizes, projected=True, tiny=True))

@@ -297,6 +297,25 @@ def test_velocity_marks(write: Writer) -> None:
     assert predicts_velocity(write(SD2, metadata={"modelspec.prediction_type": "epsilon"})) is False
 
 
+@pytest.mark.parametrize(
+    ("text", "velocity"),
+    [
+        ('model:\n  params:\n    parameterization: "v"\n', True),
+        ("target: sgm.modules.diffusionmodules.denoiser_scaling.VScaling\n", True),
+        ('parameterization: "eps"\n', False),
+        ("parameterization: velvet\n", False),
+    ],
+)
+def test_velocity_is_read_from_the_text_beside_the_file(
+    text: str, velocity: bool, write: Writer
+) -> None:
+    path = write(SD1)
+    path.with_suffix(".yaml").write_text(text)
+    assert predicts_velocity(path) is velocity
+    write(SD1, metadata={"modelspec.prediction_type": "epsilon"})
+    assert predicts_velocity(path) is False
+
+
 @pytest.mark.parametrize(("spread", "velocity"), [(0.1, True), (0.08, False)])
 def test_sd2_velocity_is_measured(spread: float, velocity: bool, write: Writer) -> None:
     values = {SD2_NORM: struct.pack("<4f", 1 + spread, 1 - spread, 1 + spread, 1 - spread)}

@@ -33,6 +33,8 @@ def identify_folder(folder: Path) -> ModelFile:
             "Use a folder of SD 1.x, SD 2.x or SDXL, whole.",
         )
     family, title = folder_unet(read_json(folder / "unet" / "config.json"))
+    if another := another_process(folder):
+        family, title = None, f"{title} with {another}"
     encoders = ["text_encoder"] + (["text_encoder_2"] if family == "sdxl" else [])
     has_text_encoder = all([has_part(folder, encoder) for encoder in encoders])
     has_vae = has_part(folder, "vae")
@@ -55,6 +57,23 @@ def folder_unet(config: Mapping[str, Any]) -> tuple[Any, str]:
     if not isinstance(context, int) or not isinstance(in_channels, int):
         return None, "latent diffusion"
     return plain_unet(in_channels, context, labelled)
+
+
+def another_process(folder: Path) -> str | None:
+    """What a folder was trained by, where it is not Stable Diffusion's own noise and latents."""
+    schedule, vae = (
+        read_json(path) if is_file(path) else {}
+        for path in (folder / "scheduler/scheduler_config.json", folder / "vae/config.json")
+    )
+    name, prediction = str(schedule.get("_class_name", "")), schedule.get("prediction_type")
+    for kind in ("EDM", "Flow"):
+        if kind in name:
+            return f"another noise schedule ({kind})"
+    if prediction not in (None, "epsilon", "v_prediction"):
+        return f"another prediction ({prediction!r:.40})"
+    if vae.get("latents_mean") is not None:
+        return "latents on another scale"
+    return None
 
 
 def has_part(folder: Path, part: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 VELOCITY_NORM = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+VELOCITY_CONFIG = re.compile(rb"""parameterization:\s*["']?v\b|\bVScaling""")
+MAX_CONFIG_BYTES = 100_000
 VELOCITY_DEVIATION = 0.09  # ComfyUI's threshold: below it SD 2.x predicts noise
 USE_BASE = "Use an SD 1.x, SD 2.x or SDXL checkpoint (.safetensors) with all its parts."
 HINTS = {
@@ -113,9 +116,19 @@ def predicts_velocity(model: ModelFile | PathLike) -> bool | None:
         return True
     measured = sd2_predicts_velocity(model.header) if model.family == "sd2" else False
     stated = model.header.metadata.get("modelspec.prediction_type")
-    if stated is None or (model.family == "sd2" and measured is not None):
+    if model.family == "sd2" and measured is not None:
         return measured
+    if stated is None:
+        return True if config_says_velocity(model.path.with_suffix(".yaml")) else measured
     return stated.startswith("v")
+
+
+def config_says_velocity(config: Path) -> bool:
+    """Whether the text beside a checkpoint says so, by which A1111 and Forge know it."""
+    if not is_file(config):
+        return False
+    with config.open("rb") as file:
+        return VELOCITY_CONFIG.search(file.read(MAX_CONFIG_BYTES)) is not None
 
 
 def sd2_predicts_velocity(header: Header) -> bool | None:

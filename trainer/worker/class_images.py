@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from ..class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
 from ..config import PriorConfig
 from ..events import Status, Warning
 from ..files import remove_leftovers, write_atomic
+from ..fingerprint import file_sha256, model_sha256
 from ..images import find_photos
 from ..lock import locked
 from .control import Control, Report
-from .models import PromptEmbeds
+from .models import BaseModel, PromptEmbeds
 from .room import OutOfMemory, free_bytes, shortage
 from .sample import Drawer, Sampler, draw, starting_noise
 
@@ -32,7 +33,7 @@ class ClassImagesJob:
     """Which class images are wanted, and how a drawer for them is had.
 
     Args:
-        base_key: fingerprint of the base model's files.
+        base: what of the base model shapes the images, as `shaping` gives it.
         resolution: side in pixels.
         cache: folder in which sets are kept.
         load_drawer: called when an image is missing.
@@ -41,7 +42,7 @@ class ClassImagesJob:
 
     prior: PriorConfig
     resolution: int
-    base_key: str
+    base: Mapping[str, str]
     cache: Path
     load_drawer: Callable[[], Drawer]
     prompts: tuple[PromptEmbeds, PromptEmbeds]
@@ -53,7 +54,7 @@ class ClassImagesJob:
         return class_set(
             self.cache,
             {
-                "base": self.base_key,
+                **self.base,
                 "class_prompt": prior.class_prompt,
                 "negative_prompt": prior.class_negative_prompt,
                 "guidance_scale": prior.class_guidance_scale,
@@ -66,11 +67,18 @@ class ClassImagesJob:
         )
 
 
-def given_class_images(prior: PriorConfig, base_key: str) -> list[Path]:
+def shaping(base: BaseModel) -> dict[str, str]:
+    """What of a base model shapes its images: the files, and what it is taken to predict."""
+    vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path)}
+    return {"base": model_sha256(base.path), "prediction_type": base.prediction_type, **vae}
+
+
+def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:
     """The first images of the folder that the user gave, checked not to be stale."""
     folder = Path(prior.class_images or "")
     paths = find_photos([folder])
-    check_fresh(folder, {"class_prompt": prior.class_prompt, "base": base_key})
+    wanted = {"class_prompt": prior.class_prompt, **shaping(base)}
+    check_fresh(folder, {name: value for name, value in wanted.items() if name != "vae"})
     return paths[: prior.num_class_images]
 
 

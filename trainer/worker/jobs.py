@@ -17,9 +17,8 @@ from ..config import PriorConfig
 from ..errors import ConfigError
 from ..events import Event, Finished, Sample
 from ..files import write_unique
-from ..fingerprint import model_sha256
 from ..model_file import identify
-from .class_images import ClassImagesJob, make_class_images, png_bytes
+from .class_images import ClassImagesJob, make_class_images, png_bytes, shaping
 from .control import Control
 from .lora import UNET_PREFIX, file_name
 from .models import BaseModel
@@ -65,7 +64,7 @@ def class_images_job(
     job = ClassImagesJob(
         prior=prior,
         resolution=resolution,
-        base_key=model_sha256(parts.base.path),
+        base=shaping(parts.base),
         cache=cache,
         load_drawer=parts.drawer,
         prompts=(table[[prior.class_prompt]], table[[prior.class_negative_prompt]]),

@@ -35,6 +35,12 @@ VAE_ATTENTION = [
     ("v", "to_v"),
     ("proj_out", "to_out.0"),
 ]
+OLD_VAE_ATTENTION = [  # in diffusers of 2022
+    ("q", "query"),
+    ("k", "key"),
+    ("v", "value"),
+    ("proj_out", "proj_attn"),
+]
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,11 @@ def vae_to_diffusers(weights: Weights) -> Weights:
 def vae_from_diffusers(weights: Weights, num_levels: int) -> Weights:
     weights = {k: v[..., None, None] if is_vae_attention(k) and v.ndim == 2 else v
                for k, v in weights.items()}  # fmt: skip
-    named = rename(weights, [(b, a) for a, b in vae_pairs(num_levels)])
+    pairs = vae_pairs(num_levels)
+    for side in ("encoder", "decoder"):
+        mid, old_mid = f"{side}.mid.attn_1", f"{side}.mid_block.attentions.0"
+        pairs += renamed(mid, old_mid, OLD_VAE_ATTENTION)
+    named = rename(weights, [(b, a) for a, b in pairs])
     return {key.replace("conv_shortcut", "nin_shortcut"): v for key, v in named.items()}
 
 

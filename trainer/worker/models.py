@@ -108,6 +108,13 @@ class BaseModel:
     def is_folder(self) -> bool:
         return self.path.is_dir()
 
+    @property
+    def resolution(self) -> int:
+        """The side of the pictures that its kind was trained on, in pixels."""
+        if self.family.name == "sd2" and self.prediction_type == "v_prediction":
+            return 768
+        return 1024 if self.family.name == "sdxl" else 512
+
 
 @dataclass(frozen=True)
 class PromptEmbeds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from ..config import Config, InstanceConfig, ModelConfig
+from ..config import EMBEDDED, Config, InstanceConfig, ModelConfig
 from ..crops import Crop, crops_of
 from ..disk import check_space
 from ..errors import ConfigError
@@ -150,11 +150,23 @@ def check_sources(config: Config) -> Sources:
     )
     photos = load_photos(config.instance, skip)
     if config.prior.enabled and config.prior.class_images is not None:
-        for path in class_images.given_class_images(config.prior, model_sha256(base.path)):
+        for path in class_images.given_class_images(config.prior, base):
             load_photo(path, class_crop_config(config))
+    if config.model.base != EMBEDDED:
+        warnings += resolution_warnings(config.instance.resolution, base)
     report = inspect_photos(photos, config.instance, token_count)
     warnings += [Warning(note.code, note.message, note.hint) for note in report.warnings()]
     return Sources(config, base, photos, warnings)
+
+
+def resolution_warnings(resolution: int, base: BaseModel) -> Iterator[Warning]:
+    """A note where a base that draws large pictures is to learn from much smaller ones."""
+    if 4 * resolution < 3 * base.resolution:
+        yield Warning(
+            "low_resolution",
+            f"resolution is {resolution}, but {base.file.description} draws at {base.resolution}.",
+            f"Set resolution to {base.resolution}, or start from a preset for this kind of base.",
+        )
 
 
 def prepare(
@@ -172,12 +184,12 @@ def prepare(
     instance = encode_photos(sources, latents, parts.report, control)
     classes: list[Path] = []
     if config.prior.enabled and config.prior.class_images is not None:
-        classes = class_images.given_class_images(config.prior, base_key)
+        classes = class_images.given_class_images(config.prior, sources.base)
     elif config.prior.enabled:
         wanted = class_images.ClassImagesJob(
             prior=config.prior,
             resolution=config.instance.resolution,
-            base_key=base_key,
+            base=class_images.shaping(sources.base),
             cache=cache,
             load_drawer=parts.drawer,
             prompts=(
