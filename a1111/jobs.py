@@ -17,6 +17,8 @@ from ..trainer.run import Run, Worker
 
 Kind = Literal["train", "class_images", "compare"]
 STOP_SEC = 600  # a stop saves first; a worker that takes longer is ended
+SAVING = "Stopping: saving what is trained so far …"
+NOTHING_YET = "Stopping: what is being done ends first, and then nothing is trained …"
 MAX_POINTS = 300  # of the loss curve
 
 
@@ -58,14 +60,15 @@ class Job:
 
     def tell(self, text: str) -> None:
         """Say what is being done."""
-        self.text = text
+        if not self.stopping:
+            self.text = text
 
     def stop(self) -> None:
         """Save and end; a job that has not begun ends at once."""
         with self.lock:
             self.stopping = True
             worker = self.worker
-        self.text = "Stopping: saving what is trained so far …"
+        self.text = NOTHING_YET if worker is None else SAVING
         if worker is not None:
             worker.send("stop")
             timer = threading.Timer(STOP_SEC, worker.kill)
@@ -103,7 +106,7 @@ class Job:
         elif isinstance(event, events.Warning):
             self.warnings.append(event)
         if self.stopping:
-            self.text = "Stopping: saving what is trained so far …"
+            self.text = SAVING
 
     def view(self) -> dict[str, Any]:
         """All that the page shows, as JSON."""

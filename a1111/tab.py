@@ -13,7 +13,8 @@ from modules.ui_common import refresh_symbol
 from modules.ui_components import ToolButton
 
 from ..trainer.errors import ConfigError
-from ..trainer.model_file import require_base
+from ..trainer.model_file import predicts_velocity, require_base
+from ..trainer.model_kinds import ModelFile
 from ..trainer.presets import PRESETS
 from . import fields, orders, photos
 from .device import WebUI
@@ -250,7 +251,16 @@ def describe_base(base: str | None) -> str:
         found = require_base(checkpoints()[base], vae_given=True)
     except ConfigError as error:
         return problem(error)
-    return f"<p>This is {escape(found.description)}.</p>"
+    velocity = " that predicts velocity" if predicts_velocity(found) else ""
+    return f"<p>This is {escape(found.description)}{velocity}.</p>{clip_skip_note(found)}"
+
+
+def clip_skip_note(base: ModelFile) -> str:
+    """A note where the host reads prompts otherwise than the training will."""
+    skip = shared.opts.data.get("CLIP_stop_at_last_layers", 1)
+    if skip == 1 or base.family == "sdxl":
+        return ""
+    return f"<p>The host's Clip skip of {skip} is not used in training.</p>"
 
 
 def problem(error: object) -> str:

@@ -52,13 +52,14 @@
     return made;
   }
 
-  /** @param {string} prompt */
+  /** @param {string} prompt - added to what is there already */
   function use(prompt) {
     const field = /** @type {HTMLTextAreaElement | null} */ (
       document.querySelector("#txt2img_prompt textarea")
     );
     if (!field) return;
-    field.value = prompt;
+    const written = field.value.trim();
+    if (!written.includes(prompt)) field.value = written ? `${written}, ${prompt}` : prompt;
     field.dispatchEvent(new Event("input", { bubbles: true }));
     // @ts-ignore - the host's own
     switch_to_txt2img();

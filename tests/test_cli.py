@@ -46,7 +46,7 @@ def test_train_sample_and_inspect_from_photos_to_pictures(tiny_checkpoint, photo
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "step 2/2  loss" in done.stdout and "ETA 0:00:00" in done.stdout
-    assert "LoRA: out/dog.safetensors" in done.stdout.replace(os.sep, "/")
+    assert f"LoRA: {tmp_path / 'out' / 'dog.safetensors'}" in done.stdout
     assert len(load_file(tmp_path / "out" / "dog.safetensors")) > 100
     assert (tmp_path / "runs" / "dog" / "loss.png").exists()
     assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".safetensors", ".json", ".png"}
@@ -85,6 +85,43 @@ def test_events_are_json_lines_with_exactly_one_last(tiny_checkpoint, photos, tm
     assert sum(name in ("finished", "stopped", "failed") for name in names) == 1
     written = (tmp_path / "runs" / "dog" / "events.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in written] == events
+
+
+@pytest.mark.parametrize("more", [["--rank", 0], ["--run", "."], ["--run", "r" * 300]])
+def test_what_is_refused_at_once_is_an_event_too(tiny_checkpoint, photos, tmp_path, more):
+    command = quick(tiny_checkpoint("sd1"), photos, "--events", *more)
+    done = trainer(*command, folder=tmp_path)
+    assert done.returncode == 2
+    (event,) = map(json.loads, done.stdout.splitlines())
+    assert (event["event"], event["code"]) == ("failed", "config")
+    assert done.stderr == f"Error: {event['message']} {event['hint']}\n"
+
+
+def test_a_run_goes_on_from_another_working_folder(tiny_checkpoint, photos, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(photos, tmp_path / "mine")
+    begun = trainer(*quick(tiny_checkpoint("sd1"), Path("mine")), folder=tmp_path)
+    assert begun.returncode == 0, begun.stderr
+    run = tmp_path / "runs" / "dog"
+    more = ["--resume", "--run", run, "--max-train-steps", 3]
+    again = trainer("train", *more, folder=elsewhere)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "dog_2.safetensors").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGHUP on Windows")
+def test_what_nohup_ignores_stays_ignored():
+    code = (
+        "import os, signal, trainer.terminal as terminal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "terminal.stop_on_signals(lambda: print('asked'))\n"
+        "for number in (signal.SIGHUP, signal.SIGTERM): os.kill(os.getpid(), number)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, encoding="utf-8")
+    assert done.stdout == "asked\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent another way on Windows")

@@ -318,6 +318,13 @@ def test_each_name_is_given_once(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == wanted
 
 
+def test_a_name_is_free_where_what_lies_beside_it_is(tmp_path: Path) -> None:
+    (tmp_path / "dog.json").write_text("settings")
+    (tmp_path / "dog_2.png").write_text("photo")
+    path = write_unique(tmp_path, "dog", ".safetensors", lambda _: b"x", (".json", ".png"))
+    assert path.name == "dog_3.safetensors"
+
+
 def test_a_new_folder_comes_after_all_that_were_made(tmp_path: Path) -> None:
     for name in ("dog_9", "dog_10", "dog_1", "dog_x", "cat_77"):
         (tmp_path / name).mkdir()

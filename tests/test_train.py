@@ -30,6 +30,7 @@ from trainer.run import Run
 from trainer.worker import models
 from trainer.worker.control import Control, Stop
 from trainer.worker.halted import Diverged
+from trainer.worker.prepare import check_sources
 from trainer.worker.train import set_up, train
 from trainer.worker.training import Job
 
@@ -101,8 +102,8 @@ def test_a_stopped_run_leaves_a_usable_lora_and_the_resumed_one_a_new_file(make_
     stopped = run_training(config, tmp_path / "runs" / "r", stop_after=1)[-1]
     finished = run_training(config, tmp_path / "runs" / "r", resume=True)[-1]
     assert isinstance(stopped, Stopped) and isinstance(finished, Finished)
-    assert Path(stopped.lora_path).name == "dog.safetensors"
-    assert Path(finished.lora_path).name == "dog_2.safetensors"
+    assert Path(stopped.lora_path).name == "dog-step00000001.safetensors"
+    assert Path(finished.lora_path).name == "dog.safetensors"
     early, late = load_file(stopped.lora_path), load_file(finished.lora_path)
     assert early.keys() == late.keys()
     assert any(not torch.equal(early[name], late[name]) for name in early)
@@ -345,6 +346,23 @@ def test_latents_and_class_images_are_made_once(make_config, tmp_path, monkeypat
     assert sum(path.suffix == ".png" for path in now) == 3
 
 
+@pytest.mark.parametrize("setting", ["prediction_type", "vae"])
+def test_a_base_that_is_read_otherwise_makes_class_images_anew(
+    make_config, tmp_path, setting, tiny_checkpoint
+):
+    config = make_config(class_prompt=CLASS_PROMPT, num_class_images=1, max_train_steps=1)
+    run_training(config, tmp_path / "runs" / "first")
+    other = {"prediction_type": "v_prediction", "vae": str(tiny_checkpoint("sd1", seed=1))}
+    run_training(changed(config, **{setting: other[setting]}), tmp_path / "runs" / "second")
+    assert len(list((tmp_path / "runs/cache/class_images").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("resolution", "told"), [(320, True), (384, False)])
+def test_a_resolution_far_below_the_bases_own_is_told(make_config, resolution, told):
+    warnings = check_sources(make_config(resolution=resolution)).warnings
+    assert ("low_resolution" in [warning.code for warning in warnings]) == told
+
+
 def test_fifty_then_a_hundred_class_images_equal_a_hundred(make_config, tmp_path):
     config = make_config(class_prompt=CLASS_PROMPT, max_train_steps=1, class_batch_size=1)
     pictures = []
@@ -399,7 +417,9 @@ def test_samples_checkpoints_plot_and_card_are_left_behind(make_config, tmp_path
     assert metadata["ss_output_name"] == "dog"
     assert metadata["ss_base_model_version"] == "sd_v1"
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
-    assert Config.from_json(metadata["dreambooth_config"]) == config
+    kept = Config.from_json(metadata["dreambooth_config"])
+    assert kept == config.with_paths(lambda path: Path(path).name)
+    assert not any(str(tmp_path) in text for text in metadata.values())
 
 
 def test_loss_of_the_instance_images_falls(make_config, tmp_path):

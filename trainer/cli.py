@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +18,14 @@ from .config import (
 from .draw_commands import add_class_images, add_sample
 from .environment import doctor
 from .errors import ConfigError
-from .events import Event
+from .events import Event, Failed
 from .files import new_folder, numbered
 from .flags import RUNS, add_events, add_settings, given_values
 from .model_file import describe
 from .plan_command import add_plan_flags, show_plan
 from .presets import PRESETS, preset_values
 from .run import Run
-from .terminal import is_main_process, run_job
+from .terminal import is_main_process, json_report, run_job
 
 if TYPE_CHECKING:
     from .worker.control import Control, Report
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.execute(options)
     except ConfigError as error:
+        if getattr(options, "events", False):
+            json_report(sys.stdout)(Failed("config", error.message, error.hint, ""))
         print(f"Error: {error.message} {error.hint}", file=sys.stderr)
         return 2
 
@@ -92,7 +95,8 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    config = Config.from_values(train_values(options))
+    # Whole paths: a run may go on from another working folder.
+    config = Config.from_values(train_values(options)).with_paths(os.path.abspath)
     run = choose_run(options, Path(config.result.output).stem)
 
     def execute(report: Report, control: Control) -> Event:
@@ -142,7 +146,12 @@ def new_run(folder: Path | None, stem: str) -> Run:
     """A run in the given folder, which is not there yet, or in one named after the stem."""
     if folder is None:
         return Run(new_folder(RUNS, stem))
-    if folder.exists():
+    try:
+        exists = folder.exists()
+    except OSError as error:
+        hint = "Give another folder."
+        raise ConfigError(f"The run folder {folder}: {error.strerror}.", hint) from None
+    if exists:
         raise ConfigError(f"The run folder {folder} exists.", "Give --resume, or another folder.")
     return Run(folder)
 
@@ -169,7 +178,10 @@ def run_demo(options: argparse.Namespace) -> int:
 
     code = run_job(options, run, execute)
     if code == 0:
-        print(f"Look at {run.report} in a browser.", file=sys.stderr)
+        from .worker.minisd.demo import LOOK, SHEET
+
+        seen = f"Look at {run.folder / SHEET}, or at {run.report} in a browser."
+        print(f"{seen} {LOOK}", file=sys.stderr)
     return code
 
 

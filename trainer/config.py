@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -149,7 +149,7 @@ class LoraConfig:
         None, above=0, maximum=1024, help="Strength is alpha / rank; none: rank.", advanced=True
     )
     train_text_encoder: bool = setting(
-        False, help="Also train the text encoder(s); learns faster, forgets more."
+        False, help="Also train the text encoder(s); takes more time and memory."
     )
     save_precision: Literal["fp16", "bf16", "fp32"] = setting(
         "fp16", help="Number format of the LoRA file.", advanced=True
@@ -296,6 +296,15 @@ class Config:
     def flat(self) -> dict[str, Any]:
         """Every setting by its name."""
         return flatten(self.to_dict())
+
+    def with_paths(self, change: Callable[[str], str]) -> Config:
+        """The same, with every path changed."""
+        values = self.flat()
+        for name in ("base", "vae", "class_images", "output"):
+            if values[name] not in (None, EMBEDDED):
+                values[name] = change(values[name])
+        values["instance_images"] = [change(path) for path in values["instance_images"]]
+        return Config.from_values(values)
 
 
 Group = TypeVar("Group")

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, dropwhile
 from pathlib import Path
@@ -151,14 +151,21 @@ def names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
         yield folder / f"{stem}_{number}{suffix}"
 
 
-def write_unique(folder: Path, stem: str, suffix: str, content: Callable[[Path], bytes]) -> Path:
+def write_unique(
+    folder: Path,
+    stem: str,
+    suffix: str,
+    content: Callable[[Path], bytes],
+    beside: Sequence[str] = (),
+) -> Path:
     """Write a file under the first of its names that is free, also among several processes.
 
     Args:
         content: gives the data for a path.
+        beside: suffixes of files that will lie beside it, whose names must be free too.
     """
     for path in names(folder, stem, suffix):
-        if not path.exists():
+        if not any(path.with_suffix(other).exists() for other in (suffix, *beside)):
             with suppress(FileExistsError):
                 write_new(path, content(path))
                 return path

@@ -9,6 +9,7 @@ from typing import Any
 
 from .config import Config
 from .errors import ConfigError
+from .flags import finite
 
 GIB = 1024**3
 KINDS = (
@@ -24,7 +25,7 @@ KINDS = (
 
 
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", type=float, metavar="GIB", help="plan for a GPU of this size")
+    parser.add_argument("--memory", type=finite, metavar="GIB", help="plan for a GPU of this size")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 

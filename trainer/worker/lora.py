@@ -33,6 +33,7 @@ ARCHITECTURES = {
     "sd2": "stable-diffusion-v2-768-v/lora",
     "sdxl": "stable-diffusion-xl-v1-base/lora",
 }
+BESIDE = (".json", ".png")  # a LoRA's card, and a picture of it
 CARD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}
 
 
@@ -168,7 +169,7 @@ def save_lora(wanted: Path, adapter: Adapter, config: Config, base: BaseModel, s
     """Write the LoRA file and its card, then read the file back and check it; gives its path.
 
     Args:
-        wanted: the path, if no file has it yet; else a number is added.
+        wanted: the path, if neither it nor a file beside it is there yet; else a number is added.
 
     Raises:
         RuntimeError: what was read back is not what was trained.
@@ -180,7 +181,7 @@ def save_lora(wanted: Path, adapter: Adapter, config: Config, base: BaseModel, s
     def content(path: Path) -> bytes:
         return save(weights, file_metadata(path.stem, config, base, steps))
 
-    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content)
+    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, BESIDE)
     check_lora(path, weights)
     write_atomic(path.with_suffix(".json"), json.dumps(card(config, base, steps), indent=2))
     return path
@@ -197,7 +198,10 @@ def check_lora(path: Path, expected: Mapping[str, Tensor]) -> None:
 
 
 def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dict[str, str]:
-    """Metadata by which hosts show, filter and describe the file; all texts."""
+    """Metadata by which hosts show, filter and describe the file; all texts.
+
+    Of paths it has the last part only: who shares a LoRA need not tell where the photos lie.
+    """
     family = base.family.name
     resolution = config.instance.resolution
     prediction = "v" if base.prediction_type == "v_prediction" else "epsilon"
@@ -226,7 +230,7 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "modelspec.prediction_type": prediction,
         "modelspec.trigger_phrase": config.instance.instance_prompt,
         "modelspec.description": config.result.description,
-        "dreambooth_config": config.to_json(),
+        "dreambooth_config": config.with_paths(lambda path: Path(path).name).to_json(),
     }
 
 

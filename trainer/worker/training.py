@@ -232,8 +232,13 @@ class Training:
                 self.keep_state(step)
 
     def save_lora(self, step: int) -> Path:
-        """Write the LoRA under a name that no file has yet: hosts keep files by their name."""
+        """Write the LoRA under a name that no file has yet: hosts keep files by their name.
+
+        The name that was asked for is the finished LoRA's; an earlier one has its step in it.
+        """
         wanted = Path(self.config.result.output)
+        if step < self.config.training.max_train_steps:
+            wanted = wanted.with_name(f"{wanted.stem}-step{step:08d}{wanted.suffix}")
         if not self.accelerator.is_main_process:
             return wanted
         return save_lora(wanted, self.adapter, self.config, self.parts.base, step)
