@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ def train_job(form: Form, places: Places) -> Job:
     )
     find_photos(config.instance.instance_images)
     run = Run(new_folder(places.runs, name))
+    output = str(places.loras / f"{run.folder.name}.safetensors")  # the run's own, with its number
+    config = replace(config, result=replace(config.result, output=output))
     return training(run, config, resume=False)
 
 

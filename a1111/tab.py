@@ -53,7 +53,7 @@ def photo_group() -> dict[str, Any]:
         kept(gr.HTML("<h3>1 · Photos of your subject, 3 to 20</h3>"))
         uploads = kept(
             gr.File(
-                file_count="multiple", file_types=["image", ".txt"], height=140,
+                file_count="multiple", file_types=["image", ".heic", ".heif", ".txt"], height=140,
                 label="Drop photos here; a .txt of the same name is a photo's caption",
                 elem_id="dreambooth_uploads",
             )

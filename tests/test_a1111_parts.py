@@ -113,7 +113,10 @@ def test_fields_become_the_job_of_the_worker(places, photos):
 
 
 def test_a_run_name_that_exists_gets_a_number(places, photos):
-    assert [orders.train_job(form(photos), places).name for _ in range(2)] == ["dog", "dog_2"]
+    jobs = [orders.train_job(form(photos), places) for _ in range(2)]
+    assert [job.name for job in jobs] == ["dog", "dog_2"]
+    outputs = [Path(job.order["config"]["result"]["output"]).stem for job in jobs]
+    assert outputs == ["dog", "dog_2"]
 
 
 @pytest.mark.parametrize(

@@ -253,9 +253,10 @@ def test_cancel_saves_and_the_next_run_goes_on(server):
     )
     status, step = cancel(server, wanted)
     assert status["messages"][-1][0] == "execution_interrupted"
-    assert load_file(lora_file(server, "cancelled"))
+    saved = lora_file(server, f"cancelled-step{step:08d}")
+    assert load_file(saved)
     assert notes(server)[-1]["detail"] == (
-        f"Stopped at step {step} of 30, saved as cancelled.safetensors. Run again to go on."
+        f"Stopped at step {step} of 30, saved as {saved.name}. Run again to go on."
     )
     wanted["train"]["inputs"]["sample_every"] = 7  # changes nothing about the LoRA
     _, second = cancel(server, wanted)

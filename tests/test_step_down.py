@@ -55,7 +55,9 @@ def trained(training: Training, steps: int) -> dict[str, torch.Tensor]:
 
 
 def codes(events: list[Event]) -> list[str]:
-    return [event.code for event in events if isinstance(event, Warning)]
+    """Of all warnings but that of the tiny pictures."""
+    found = [event.code for event in events if isinstance(event, Warning)]
+    return [code for code in found if code != "low_resolution"]
 
 
 def largest_difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:

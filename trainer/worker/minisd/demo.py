@@ -38,19 +38,20 @@ from .probe import load_probe
 from .subject import subject
 
 CLASS_NOUN, SUBJECT_SEED, NUM_PHOTOS = "dog", 2_000_001, 5
-TRIGGER = f"sks {CLASS_NOUN}"
+TRIGGER, OTHER_NOUN = f"sks {CLASS_NOUN}", "car"
 SHEET = "before_after.png"
 PLACES = ("in the desert", "under water", "at night", "in an autumn park")
 SHEET_PROMPTS = (
     *(f"a photo of a {TRIGGER} {place}" for place in PLACES),
     *[f"a photo of a {CLASS_NOUN}"] * 2,
-    "a photo of a cat",
+    f"a photo of a {OTHER_NOUN}",
 )
-SHOWN = f"{TRIGGER} {', '.join(PLACES)}; {CLASS_NOUN}, {CLASS_NOUN}, cat"
+SHOWN = f"{TRIGGER} {', '.join(PLACES)}; {CLASS_NOUN}, {CLASS_NOUN}, {OTHER_NOUN}"
 LOOK = (
     f"In the second row of pictures the words '{TRIGGER}' mean nothing yet: any {CLASS_NOUN}. "
     f"In the third they should show the {CLASS_NOUN} of the photos, in places where no photo does, "
-    f"while '{CLASS_NOUN}' alone should still give different ones, and a cat stay a cat."
+    f"while '{CLASS_NOUN}' alone should still give different ones, and a {OTHER_NOUN} stay a "
+    f"{OTHER_NOUN}. Small parts, as the flag, are often lost in a model of this size."
 )
 ABOUT = (
     "Shares of the pictures, 1 for all of them, and cosines, as a small network judges them that "
