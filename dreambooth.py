@@ -10,9 +10,9 @@ from pathlib import Path
 PACK = Path(__file__).absolute().parent
 sys.path.insert(0, str(PACK))  # embedded Pythons do not look beside the script
 
-from trainer import environment  # noqa: E402
+from trainer.config.settings import nearest  # noqa: E402
+from trainer.environment import environment  # noqa: E402
 from trainer.errors import ConfigError  # noqa: E402
-from trainer.settings import nearest  # noqa: E402
 
 COMMANDS = {
     "demo": "watch it learn, on a small model that comes along",
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         print(environment.doctor())
         return 0
     if command != "test" and not {"-h", "--help"}.isdisjoint(rest):
-        from trainer.cli import main as show_help
+        from trainer.terminal.cli import main as show_help
 
         return show_help(arguments)  # known without an environment
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 PACK = Path(__file__).absolute().parent
 sys.path.insert(0, str(PACK))  # embedded Pythons do not look beside the script
 
-from trainer import environment  # noqa: E402
+from trainer.environment import environment  # noqa: E402
 from trainer.errors import ConfigError  # noqa: E402
 
 

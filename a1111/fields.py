@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..trainer.config import GROUPS, all_settings
-from ..trainer.presets import PRESETS
-from ..trainer.settings import Setting, settings_of
+from ..trainer.config.config import GROUPS, all_settings
+from ..trainer.config.presets import PRESETS
+from ..trainer.config.settings import Setting, settings_of
 
 FROM_HOST = frozenset(["base", "instance_images", "output"])
 WORDS = ("instance_prompt", "class_prompt")

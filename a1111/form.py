@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..trainer.settings import Setting
+from ..trainer.config.settings import Setting
 from .fields import EXAMPLES, SETTINGS, label
 
 PER_ROW = 3

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..trainer import events
-from ..trainer.config import read_config_file
+from ..trainer.config.config import read_config_file
 from ..trainer.errors import ConfigError
-from ..trainer.run import Run
+from ..trainer.runs import events
+from ..trainer.runs.run import Run
 
 MAX_RUNS = 50
 SPECIAL = re.compile(r"[\\()\[\]]")  # of the host's prompts; the trainer takes prompts literally

@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, Protocol
 
-from ..trainer import environment, events
+from ..trainer.environment import environment
 from ..trainer.errors import ConfigError
-from ..trainer.run import Run, Worker
+from ..trainer.runs import events
+from ..trainer.runs.run import Run, Worker
 
 Kind = Literal["train", "class_images", "compare"]
 STOP_SEC = 600  # a stop saves first; a worker that takes longer is ended

@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config import Config, InstanceConfig, PriorConfig, read_config_file, read_group
+from ..trainer.config.config import (
+    Config,
+    InstanceConfig,
+    PriorConfig,
+    read_config_file,
+    read_group,
+)
+from ..trainer.config.names import check_file_stem
+from ..trainer.config.settings import Setting
 from ..trainer.errors import ConfigError
-from ..trainer.files import new_folder
-from ..trainer.images import find_photos
-from ..trainer.model_file import require_base
-from ..trainer.names import check_file_stem
-from ..trainer.run import Run
-from ..trainer.settings import Setting
+from ..trainer.files.atomic import new_folder
+from ..trainer.model_files.identify import require_base
+from ..trainer.photos.images import find_photos
+from ..trainer.runs.run import Run
 from . import photos
 from .fields import SETTINGS
 from .jobs import Job

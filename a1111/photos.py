@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..trainer.config import InstanceConfig
-from ..trainer.crops import crops_of
+from ..trainer.config.config import InstanceConfig
 from ..trainer.errors import ConfigError
-from ..trainer.files import names, write_atomic
-from ..trainer.fingerprint import file_sha256, settings_key
-from ..trainer.images import Photo, load_photos
-from ..trainer.photo_report import Note, Report, inspect_photos
-from ..trainer.tokenizer import token_count
+from ..trainer.files.atomic import names, write_atomic
+from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.photos.crops import crops_of
+from ..trainer.photos.images import Photo, load_photos
+from ..trainer.photos.report import Note, Report, inspect_photos
+from ..trainer.prompts.tokenizer import token_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse
 from modules import shared
 
-from ..trainer import environment
+from ..trainer.environment import environment
 from ..trainer.errors import ConfigError
 from . import history
 from .device import WebUI

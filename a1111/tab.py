@@ -12,10 +12,10 @@ from modules import sd_models, shared
 from modules.ui_common import refresh_symbol
 from modules.ui_components import ToolButton
 
+from ..trainer.config.presets import PRESETS
 from ..trainer.errors import ConfigError
-from ..trainer.model_file import predicts_velocity, require_base
-from ..trainer.model_kinds import ModelFile
-from ..trainer.presets import PRESETS
+from ..trainer.model_files.identify import predicts_velocity, require_base
+from ..trainer.model_files.kinds import ModelFile
 from . import fields, orders, photos
 from .device import WebUI
 from .form import kept, setting_field, setting_rows

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 
-from trainer.config import ModelConfig
-from trainer.worker import models
-from trainer.worker.device import DTYPES, best_device
-from trainer.worker.lora import UNET_TARGETS
-from trainer.worker.sample import precision
+from trainer.config.config import ModelConfig
+from trainer.worker.base import models
+from trainer.worker.device.device import DTYPES, best_device
+from trainer.worker.drawing.sampler import precision
+from trainer.worker.trainable.lora import UNET_TARGETS
 
 POOLED_WIDTH = 1280
 

@@ -17,20 +17,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.config import EMBEDDED, ModelConfig
-from trainer.files import write_atomic
-from trainer.grid import Row, labelled_grid
-from trainer.worker.class_images import png_bytes
-from trainer.worker.control import Control
+from trainer.config.config import EMBEDDED, ModelConfig
+from trainer.files.atomic import write_atomic
+from trainer.photos.pictures import Row, labelled_grid
+from trainer.runs.control import Control
+from trainer.worker.drawing.class_images import png_bytes
+from trainer.worker.evaluation.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
+from trainer.worker.evaluation.measures import arrays, said, share
 from trainer.worker.minisd.dataset import to_pixels
-from trainer.worker.minisd.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
-from trainer.worker.minisd.measures import arrays, said, share
 from trainer.worker.minisd.names import BACKGROUND_PHRASES, CLASSES, COLOURS
 from trainer.worker.minisd.probe import load_probe
 from trainer.worker.minisd.render import render
 from trainer.worker.minisd.scene import with_article
 from trainer.worker.minisd.subject import subject, view_of
-from trainer.worker.prepare import open_parts
+from trainer.worker.training.prepare import open_parts
 
 from .train_speed import hardware
 

@@ -21,15 +21,15 @@ from typing import Any
 
 import torch
 
-from trainer.config import Config
-from trainer.worker import models
-from trainer.worker.costs import fake_prompts, sizes
-from trainer.worker.data import TrainingData, TrainingImage
-from trainer.worker.device import make_accelerator
-from trainer.worker.lora import add_adapter
-from trainer.worker.memory import Machine, training_memory
-from trainer.worker.stepdown import StepMemory
-from trainer.worker.update import Updater
+from trainer.config.config import Config
+from trainer.worker.base import models
+from trainer.worker.data.batches import TrainingData, TrainingImage
+from trainer.worker.device.device import make_accelerator
+from trainer.worker.memory.costs import fake_prompts, sizes
+from trainer.worker.memory.need import Machine, training_memory
+from trainer.worker.memory.stepdown import StepMemory
+from trainer.worker.trainable.lora import add_adapter
+from trainer.worker.training.update import Updater
 
 from .train_speed import hardware
 

@@ -21,14 +21,14 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.config import EMBEDDED, Config, ModelConfig
-from trainer.events import Event, Failed, Finished
-from trainer.files import append_lines, write_atomic
-from trainer.run import Run
-from trainer.worker.control import Control
-from trainer.worker.jobs import Lora
-from trainer.worker.minisd.demo import demo_config
-from trainer.worker.minisd.gallery import (
+from trainer.config.config import EMBEDDED, Config, ModelConfig
+from trainer.files.atomic import append_lines, write_atomic
+from trainer.runs.control import Control
+from trainer.runs.events import Event, Failed, Finished
+from trainer.runs.run import Run
+from trainer.worker.drawing.jobs import Lora
+from trainer.worker.evaluation.demo import demo_config
+from trainer.worker.evaluation.gallery import (
     draw_prompts,
     gallery,
     gallery_prompts,
@@ -36,13 +36,13 @@ from trainer.worker.minisd.gallery import (
     photos,
     save_photos,
 )
-from trainer.worker.minisd.measures import MEANINGS, Measures, measure
+from trainer.worker.evaluation.measures import MEANINGS, Measures, measure
 from trainer.worker.minisd.probe import load_probe
 from trainer.worker.minisd.scene import Look
 from trainer.worker.minisd.subject import subject
-from trainer.worker.prepare import open_parts
-from trainer.worker.train import train
-from trainer.worker.training import Job
+from trainer.worker.training.loop import train
+from trainer.worker.training.prepare import open_parts
+from trainer.worker.training.training import Job
 
 from .train_speed import hardware
 

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from trainer.worker import layout
-from trainer.worker.layout import Weights
+from trainer.worker.base import layout
+from trainer.worker.base.layout import Weights
 
 VOCABULARY = 49408
 

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from trainer.cli import main as dreambooth
+from trainer.terminal.cli import main as dreambooth
 
 from .random_checkpoint import save_checkpoint
 

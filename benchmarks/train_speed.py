@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainer.environment import worker_env
+from trainer.environment.environment import worker_env
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft")

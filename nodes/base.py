@@ -11,8 +11,8 @@ import comfy.supported_models
 import torch
 
 from ..trainer.errors import ConfigError
-from ..trainer.files import MARK, settle
-from ..trainer.fingerprint import file_sha256
+from ..trainer.files.atomic import MARK, settle
+from ..trainer.files.fingerprint import file_sha256
 from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base

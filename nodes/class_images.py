@@ -8,10 +8,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..trainer.class_set import ClassSet, class_set
-from ..trainer.config import PriorConfig, read_group
+from ..trainer.config.config import PriorConfig, read_group
+from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
-from ..trainer.settings import check_value
+from ..trainer.photos.class_set import ClassSet, class_set
 from . import places
 from .base import Wires, find_base
 from .class_sets import report_text, shaping_settings, start_set

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..trainer.class_set import SETTINGS_FILE, ClassSet, set_settings
-from ..trainer.config import PriorConfig
-from ..trainer.files import write_atomic
+from ..trainer.config.config import PriorConfig
+from ..trainer.files.atomic import write_atomic
+from ..trainer.photos.class_set import SETTINGS_FILE, ClassSet, set_settings
 
 
 def shaping_settings(

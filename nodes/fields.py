@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..trainer.config import (
+from ..trainer.config.config import (
     InstanceConfig,
     LoraConfig,
     PriorConfig,
@@ -13,7 +13,7 @@ from ..trainer.config import (
     TrainingConfig,
     all_settings,
 )
-from ..trainer.settings import Setting, check_value, settings_of
+from ..trainer.config.settings import Setting, check_value, settings_of
 
 FROM_WIRES = frozenset(
     ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]

@@ -10,8 +10,8 @@ import comfy.model_management as mm
 import comfy.utils
 from PIL import Image
 
-from ..trainer import events
-from ..trainer.run import Worker
+from ..trainer.runs import events
+from ..trainer.runs.run import Worker
 from .page import Page
 
 POLL_SEC = 0.2

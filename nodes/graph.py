@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..trainer.errors import ConfigError
-from ..trainer.fingerprint import settings_key
+from ..trainer.files.fingerprint import settings_key
 
 Prompt = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": {...}}
 FileStamp = Callable[[str], Any]

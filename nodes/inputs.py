@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..trainer.settings import Setting
+from ..trainer.config.settings import Setting
 from .fields import SETTINGS
 
 InstanceSetType = io.Custom("DREAMBOOTH_INSTANCE_SET")

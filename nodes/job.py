@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config import Config, InstanceConfig
+from ..trainer.config.config import Config, InstanceConfig
+from ..trainer.config.names import check_file_stem
+from ..trainer.config.presets import PRESETS, preset_values
+from ..trainer.config.settings import Setting, settings_of
 from ..trainer.errors import ConfigError
-from ..trainer.events import Event, Finished, Started, read_events
-from ..trainer.files import new_folder, write_atomic
-from ..trainer.fingerprint import settings_key
-from ..trainer.input_file import read_object
-from ..trainer.names import check_file_stem
-from ..trainer.presets import PRESETS, preset_values
-from ..trainer.run import Run
-from ..trainer.settings import Setting, settings_of
+from ..trainer.files.atomic import new_folder, write_atomic
+from ..trainer.files.fingerprint import settings_key
+from ..trainer.files.input_file import read_object
+from ..trainer.runs.events import Event, Finished, Started, read_events
+from ..trainer.runs.run import Run
 from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
 from .wires import Base, ClassImages, InstanceSet
 

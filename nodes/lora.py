@@ -12,9 +12,9 @@ import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
+from ..trainer.config.settings import Setting, check_value
 from ..trainer.errors import ConfigError
-from ..trainer.safetensors_header import Header, read_header
-from ..trainer.settings import Setting, check_value
+from ..trainer.model_files.header import Header, read_header
 from . import places
 from .inputs import LoraType
 from .lora_fit import Shape, compare, require_fit

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ..trainer.config import InstanceConfig
-from ..trainer.crops import Crop, crops_of
+from ..trainer.config.config import InstanceConfig
 from ..trainer.errors import ConfigError
-from ..trainer.fingerprint import file_sha256, settings_key
-from ..trainer.images import Photo, find_photos, load_photos, photos_at
-from ..trainer.photo_report import Report, inspect_photos
-from ..trainer.tokenizer import token_count
+from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.photos.crops import Crop, crops_of
+from ..trainer.photos.images import Photo, find_photos, load_photos, photos_at
+from ..trainer.photos.report import Report, inspect_photos
+from ..trainer.prompts.tokenizer import token_count
 
 __all__ = ["PhotoSet", "find_photos", "load_photo_set", "photos_at"]
 

@@ -10,10 +10,10 @@ import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..trainer.config import InstanceConfig, read_group
+from ..trainer.config.config import InstanceConfig, read_group
+from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
-from ..trainer.fingerprint import file_sha256, settings_key
-from ..trainer.settings import check_text
+from ..trainer.files.fingerprint import file_sha256, settings_key
 from . import places
 from .fields import PHOTO_SETTINGS
 from .inputs import InstanceSetType, setting_inputs

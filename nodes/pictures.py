@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..trainer.errors import ConfigError
-from ..trainer.files import write_atomic
+from ..trainer.files.atomic import write_atomic
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -33,7 +33,7 @@ def read_tensor(path: Path) -> Tensor:
     Raises:
         ConfigError: it cannot be read; names the file.
     """
-    from ..trainer.images import read_photo  # imported when used: it would delay ComfyUI's start
+    from ..trainer.photos.images import read_photo  # when used: it would delay ComfyUI's start
 
     return to_tensor(read_photo(path))
 

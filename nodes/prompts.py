@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
-from ..trainer.settings import check_text
 
 SUBJECT = "{subject}"
 CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"

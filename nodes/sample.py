@@ -10,9 +10,9 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..trainer.config.settings import Setting, check_text, check_value
 from ..trainer.errors import ConfigError
-from ..trainer.grid import Row, labelled_grid
-from ..trainer.settings import Setting, check_text, check_value
+from ..trainer.photos.pictures import Row, labelled_grid
 from .base import Wires
 from .fields import SETTINGS
 from .inputs import setting_input

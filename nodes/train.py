@@ -8,11 +8,11 @@ from typing import Any
 import comfy.model_management as mm
 from comfy_api.latest import io
 
-from ..trainer.environment import check_ready
+from ..trainer.config.presets import PRESETS
+from ..trainer.environment.environment import check_ready
 from ..trainer.errors import ConfigError
-from ..trainer.events import Event, Failed, Stopped
-from ..trainer.presets import PRESETS
-from ..trainer.run import Worker
+from ..trainer.runs.events import Event, Failed, Stopped
+from ..trainer.runs.run import Worker
 from . import job, places
 from .base import Wires, export, find_base
 from .fields import TRAIN_SETTINGS

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config import InstanceConfig
-from ..trainer.fingerprint import file_sha256
+from ..trainer.config.config import InstanceConfig
+from ..trainer.files.fingerprint import file_sha256
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 
 from benchmarks.random_checkpoint import save_checkpoint
-from trainer.config import Config
+from trainer.config.config import Config
 from trainer.worker.minisd.render import render
 from trainer.worker.minisd.subject import subject, view_of
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from trainer.events import Event, Failed, Finished
+from trainer.runs.events import Event, Failed, Finished
 
 from .kill import keep, stage_of
 from .runs import (

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.bad_input import time_limit
-from tests.fuzz_targets import TARGETS, Target
+from tests.helpers.bad_input import time_limit
+from tests.helpers.fuzz_targets import TARGETS, Target
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.json"
 EXAMPLES = 2000  # of one seed

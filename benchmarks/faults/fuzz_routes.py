@@ -26,8 +26,8 @@ from PIL import Image
 from safetensors.torch import save
 
 from benchmarks.random_checkpoint import save_checkpoint
-from tests.comfy_host import ComfyServer
-from tests.test_comfy import (
+from tests.helpers.comfy_host import ComfyServer
+from tests.nodes.test_comfy import (
     CHECKPOINT,
     LAYER,
     PACK,

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from trainer.events import Checkpoint, Event, Finished, Progress, Status
+from trainer.runs.events import Checkpoint, Event, Finished, Progress, Status
 
 from .runs import (
     STEPS,

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainer.events import Event, Failed, Progress
+from trainer.runs.events import Event, Failed, Progress
 
 from .disk import end_of, small_disk
 from .kill import keep

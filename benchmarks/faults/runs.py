@@ -26,13 +26,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from benchmarks.random_checkpoint import save_checkpoint
-from trainer.config import Config
-from trainer.environment import worker_env
-from trainer.events import Event, Finished, from_line, read_events
-from trainer.run import Run
+from trainer.config.config import Config
+from trainer.environment.environment import worker_env
+from trainer.runs.events import Event, Finished, from_line, read_events
+from trainer.runs.run import Run
 from trainer.worker import __main__ as worker_main
-from trainer.worker import train as _imported_before_the_fork  # noqa: F401
-from trainer.worker.checkpoint import checkpoints, is_whole
+from trainer.worker.training import loop as _imported_before_the_fork  # noqa: F401
+from trainer.worker.training.checkpoint import checkpoints, is_whole
 
 STEPS = 12
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")

@@ -17,18 +17,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..config import Config
-from ..crash import RESUME
-from ..disk import is_full
+from ..config.config import Config
 from ..errors import ConfigError
-from ..events import Event, Failed, Finished, Stopped, to_line
-from ..files import append_lines
-from ..input_file import parse_json
-from ..run import Run
-from ..terminal import stop_on_signals
-from .awake import stay_awake
-from .control import Control, Report, Stop
-from .halted import Halted, is_out_of_memory, page_file_is_full
+from ..files.atomic import append_lines
+from ..files.disk import is_full
+from ..files.input_file import parse_json
+from ..runs.control import Control, Report, Stop
+from ..runs.crash import RESUME
+from ..runs.events import Event, Failed, Finished, Stopped, to_line
+from ..runs.run import Run
+from ..terminal.show import stop_on_signals
+from .device.awake import stay_awake
+from .device.failures import Halted, is_out_of_memory, page_file_is_full
 
 SMALLER = (
     "Close other programs that use it, or lower the resolution; `python dreambooth.py plan` with "
@@ -87,7 +87,7 @@ def listen(requests: TextIO, control: Control) -> None:
 def run_job(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
     if job["command"] == "train":
         return run_training(job, run, report, control)
-    from . import drawing
+    from .drawing import orders as drawing
 
     jobs = {"class_images": drawing.run_class_images, "compare": drawing.run_compare}
     return jobs[job["command"]](job, run, report, control)
@@ -95,8 +95,8 @@ def run_job(job: dict[str, Any], run: Run, report: Report, control: Control) -> 
 
 def run_training(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
     config = Config.from_dict(job["config"])
-    from .train import train  # heavy: a bad config is refused before it is imported
-    from .training import Job
+    from .training.loop import train  # heavy: a bad config is refused before it is imported
+    from .training.training import Job
 
     return train(Job(config, run, bool(job.get("resume")), report, control))
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ...files import write_atomic
+from ...files.atomic import write_atomic
 
 REPORT_EVERY = 50
 

@@ -24,21 +24,14 @@ from diffusers.models.attention_processor import Attention
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ...files import write_atomic
-from ..loss import min_snr_weight
-from ..models import make_noise_scheduler
+from ...files.atomic import write_atomic
+from ..base.models import make_noise_scheduler
+from ..base.shipped import write_weights
+from ..objective.loss import min_snr_weight
 from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
 from .pack import pack
-from .parts import (
-    SIDE_PX,
-    VAE_FACTOR,
-    encode,
-    make_text_encoder,
-    make_unet,
-    make_vae,
-)
-from .shipped import write_weights
+from .parts import SIDE_PX, VAE_FACTOR, encode, make_text_encoder, make_unet, make_vae
 
 CROP_PX = 64
 KL_WEIGHT = 1e-6

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from ..base.shipped import write_weights
 from .dataset import to_pixels
 from .fit import Plan, fit
 from .names import CLASSES
 from .probe import FACTS, Probe, truths
 from .render import render
 from .scene import Scene, random_scene
-from .shipped import write_weights
 from .subject import subject, view_of
 
 SEED = 7

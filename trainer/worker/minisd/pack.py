@@ -20,16 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ...files import write_atomic
-from ..models import make_noise_scheduler
-from .parts import (
-    TEXT_WIDTH,
-    TOKENS,
-    VOCABULARY,
-    make_text_encoder,
-    make_unet,
-    make_vae,
-)
+from ...files.atomic import write_atomic
+from ..base.models import make_noise_scheduler
+from .parts import TEXT_WIDTH, TOKENS, VOCABULARY, make_text_encoder, make_unet, make_vae
 
 TOKEN_TABLE = "embeddings.token_embedding.weight"
 UNTRAINED_SEED, UNTRAINED_STD = 49408, 0.02  # as CLIP's embeddings are before any training

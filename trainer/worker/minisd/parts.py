@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ...config import EMBEDDED_SIDE_PX as SIDE_PX
-from ...tokenizer import END, START, prompt_ids
+from ...config.config import EMBEDDED_SIDE_PX as SIDE_PX
+from ...prompts.tokenizer import END, START, prompt_ids
 from .names import words
 
 VAE_FACTOR = 4

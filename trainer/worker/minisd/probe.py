@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..base.shipped import WEIGHTS, checked_digest
 from .names import BACKGROUNDS, CLASSES, COLOURS, TEXTURES
 from .scene import ODD_PARTS, Scene
-from .shipped import WEIGHTS, checked_digest
 
 NOTHING = "nothing"
 PROBE = WEIGHTS / "probe.safetensors"

@@ -1,0 +1,423 @@
+"""The tab's own logic, without a host."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import CheckpointMaker
+from tests.nodes.test_nodes import pack_module
+from trainer.config.config import all_settings
+
+PACK = Path(__file__).parents[2]
+fields = pack_module("a1111.fields")
+gate = pack_module("a1111.gate")
+history = pack_module("a1111.history")
+jobs = pack_module("a1111.jobs")
+orders = pack_module("a1111.orders")
+photos_module = pack_module("a1111.photos")
+environment = pack_module("trainer.environment.environment")
+events = pack_module("trainer.runs.events")
+files = pack_module("trainer.files.atomic")
+ConfigError = pack_module("trainer.errors").ConfigError
+Run = pack_module("trainer.runs.run").Run
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def test_every_setting_is_a_field_of_the_tab_or_comes_from_the_host():
+    names = {spec.name for _, spec in all_settings()}
+    assert set(fields.SHOWN) | fields.FROM_HOST == names
+    assert len(fields.SHOWN) == len(set(fields.SHOWN))
+    assert not set(fields.SHOWN) & fields.FROM_HOST
+
+
+def test_advanced_settings_are_under_advanced():
+    advanced = {spec.name for _, spec in all_settings() if spec.advanced}
+    assert not advanced & set(fields.BASIC)
+
+
+def test_labels_are_unique_within_the_tab_or_under_a_heading():
+    for names in (fields.BASIC, *fields.ADVANCED.values()):
+        labels = [fields.label(name) for name in names]
+        assert len(set(labels)) == len(labels)
+
+
+def test_a_preset_fills_in_every_field_that_any_preset_knows():
+    filled = dict(zip(fields.PRESET_FIELDS, fields.preset_fields("sdxl-lora"), strict=True))
+    assert filled["resolution"] == 1024
+    assert filled["max_train_steps"] == fields.SETTINGS["max_train_steps"].default
+
+
+def test_host_free_modules_import_nothing_of_the_host():
+    own = {"fields", "gate", "history", "jobs", "orders", "photos"}
+    for name in own:
+        text = (PACK / "a1111" / f"{name}.py").read_text("utf-8")
+        assert not re.search(r"^\s*(import|from) (modules|gradio|fastapi)\b", text, re.M), name
+
+
+def test_the_script_is_short_and_javascript_has_one_global():
+    assert len((PACK / "scripts/dreambooth_webui.py").read_text("utf-8").splitlines()) <= 40
+    for file in (PACK / "javascript").glob("*.js"):
+        text = file.read_text("utf-8")
+        assert len(text.splitlines()) <= 150
+        begin = "const dreamboothDom = " if file.stem == "dreambooth_dom" else ""
+        whole = rf"(//.*\n)+{begin}\(\(\) => \{{\n(( .*)?\n)*\}}\)\(\);\n"
+        assert re.fullmatch(whole, text), file.name
+        assert "innerHTML" not in text
+
+
+@pytest.fixture
+def places(tmp_path: Path, tiny_checkpoint: CheckpointMaker):
+    checkpoint = tiny_checkpoint("sd1")
+    return orders.Places(tmp_path / "runs", tmp_path / "loras", {"tiny": str(checkpoint)})
+
+
+def first_value(spec: Any) -> object:
+    """What a setting's field holds at first."""
+    if spec.default in (None, ()):
+        return 0 if spec.type in (int, float) else ""
+    return spec.default
+
+
+def form(folder: object = "", uploads: tuple[Path, ...] = (), **changes: object):
+    values = {
+        name: first_value(spec)
+        for name, spec in fields.SETTINGS.items()
+        if name in fields.SHOWN and not spec.required
+    }
+    values |= {"instance_prompt": "a photo of sks dog", **changes}
+    base, name = values.pop("base", "tiny"), values.pop("name", "dog")
+    return orders.Form(uploads, str(folder), base, name, values)
+
+
+def test_fields_become_the_job_of_the_worker(places, photos):
+    job = orders.train_job(form(photos, sample_every=0, max_train_steps=7), places)
+    config = job.order["config"]
+    assert config["training"]["max_train_steps"] == 7
+    assert config["samples"]["sample_every"] is None
+    assert config["model"]["base"] == places.checkpoints["tiny"]
+    assert config["result"]["output"] == str(places.loras / "dog.safetensors")
+    assert (job.name, job.order["resume"]) == ("dog", False)
+
+
+def test_a_run_name_that_exists_gets_a_number(places, photos):
+    jobs = [orders.train_job(form(photos), places) for _ in range(2)]
+    assert [job.name for job in jobs] == ["dog", "dog_2"]
+    outputs = [Path(job.order["config"]["result"]["output"]).stem for job in jobs]
+    assert outputs == ["dog", "dog_2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": "gone"}, "no checkpoint 'gone'"),
+        ({"name": "../dog"}, "name '../dog'"),
+        ({"folder": "/no/such/folder"}, "no folder"),
+        ({"folder": "relative"}, "no folder"),
+        ({"folder": ""}, "no photos"),
+        ({"instance_prompt": " "}, "instance_prompt is empty"),
+        ({"resolution": 65}, "resolution is 65"),
+        ({"max_train_steps": None}, "max_train_steps is 'empty or no number'"),
+        ({"snr_gamma": None}, "snr_gamma is 'empty or no number'"),
+    ],
+)
+def test_bad_fields_are_named_and_nothing_is_left(places, photos, changes, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        orders.train_job(form(**{"folder": photos, **changes}), places)
+    assert not list(places.runs.glob("dog*"))
+
+
+def test_a_host_without_checkpoints_is_told_where_to_put_one(places, photos):
+    with pytest.raises(ConfigError, match="There is no checkpoint. Put"):
+        orders.train_job(form(photos), orders.Places(places.runs, places.loras, {}))
+
+
+def test_a_checkpoint_of_another_kind_is_named(places, photos, tmp_path):
+    header = json.dumps(
+        {
+            "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": {
+                "dtype": "F16", "shape": [1], "data_offsets": [0, 2],
+            }
+        }
+    ).encode()  # fmt: skip
+    sd3 = tmp_path / "sd3.safetensors"
+    sd3.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    other = orders.Places(places.runs, places.loras, {"tiny": str(sd3)})
+    with pytest.raises(ConfigError, match="SD3"):
+        orders.train_job(form(photos), other)
+
+
+def test_uploads_are_kept_together_with_their_captions(places, photos, tmp_path):
+    uploads = []
+    for index, source in enumerate(sorted(photos.iterdir())[:2]):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        (folder / "same.png").write_bytes(source.read_bytes())
+        uploads.append(folder / "same.png")
+    caption = tmp_path / "same.txt"
+    caption.write_text("a photo of sks dog, red", "utf-8")
+    config = orders.instance_config(form("", (*uploads, caption)), places)
+    kept = Path(config.instance_images[0])
+    assert sorted(path.name for path in kept.iterdir()) == [
+        ".complete", "same.png", "same.txt", "same_2.png",
+    ]  # fmt: skip
+    assert orders.instance_config(form("", (*uploads, caption)), places) == config
+
+
+def test_photos_that_were_removed_meanwhile_are_named(places, tmp_path):
+    with pytest.raises(ConfigError, match="gone.png"):
+        orders.train_job(form("", (tmp_path / "gone.png",)), places)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="no photos"):
+        orders.train_job(form(folder), places)
+
+
+def test_photos_that_have_not_arrived_are_not_trained(places, tmp_path):
+    empty = tmp_path / "photo.png"
+    empty.touch()
+    with pytest.raises(ConfigError, match="not arrived yet"):
+        orders.train_job(form("", (empty, empty)), places)
+
+
+def test_an_unreadable_number_hinders_only_what_uses_it(places, photos):
+    config = orders.instance_config(form(photos, max_train_steps=None), places)
+    assert config.instance_images == (str(photos),)
+
+
+def test_names_and_prompts_are_never_html(places, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (40, 30)).save(folder / f"{HOSTILE}.png")
+    look = photos_module.look_at(
+        orders.instance_config(form(folder, instance_prompt=HOSTILE), places)
+    )
+    assert "<img" not in look.report
+    assert "&lt;img" in look.report
+
+
+@dataclass
+class StandInHost:
+    """Counts what a job takes and gives back."""
+
+    log: list[str] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def device(self, job: object) -> Iterator[None]:
+        self.log.append("taken")
+        self.release.wait(60)
+        yield
+        self.log.append("given back")
+
+    def refresh(self) -> None:
+        self.log.append("refreshed")
+
+
+def wait(job: Any) -> None:
+    deadline = time.monotonic() + 300
+    while job.last is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
+
+
+def test_two_windows_that_press_train_get_one_training(places, photos):
+    registry, host, both = jobs.Jobs(), StandInHost(), threading.Barrier(2)
+
+    def press_train() -> None:
+        both.wait(60)
+        registry.start(lambda: orders.train_job(form(photos), places), host)
+
+    with ThreadPoolExecutor(2) as windows:
+        pressed = [windows.submit(press_train) for _ in range(2)]
+    (refused,) = filter(None, (window.exception() for window in pressed))
+    assert re.search("dog.* is running", str(refused))
+    assert [run.name for run in places.runs.glob("dog*")] == ["dog"]
+    job = registry.running
+    job.stop()
+    host.release.set()
+    wait(job)
+    assert job.last.name == "stopped"
+    assert registry.running is None
+    assert not (places.runs / "dog").exists()
+
+
+def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
+    host = StandInHost()
+    host.release.set()
+    job = orders.train_job(
+        form(photos, max_train_steps=3, resolution=64, rank=2, sample_every=2,
+             sample_inference_steps=1, mixed_precision="no"), places,
+    )  # fmt: skip
+    registry = jobs.Jobs()
+    registry.start(lambda: job, host)
+    wait(job)
+    view = json.loads(json.dumps(job.view()))
+    assert view["end"]["state"] == "finished", view["end"]
+    assert [step for step, _ in view["losses"]] == [1, 2, 3]
+    assert [sample["step"] for sample in view["samples"]] == [2, 3]
+    assert host.log == ["taken", "given back", "refreshed"]
+    (shown,) = history.run_views(places.runs, None)
+    assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
+    assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
+    lora = history.lora_of(history.find_run(places.runs, "dog"))
+    assert lora == places.loras / "dog.safetensors"
+    compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
+    registry.start(lambda: compare, host)
+    wait(compare)
+    assert compare.last.name == "finished", compare.last
+    found = history.pictures(Run(places.runs / "dog"))
+    assert len(found["before"]) == len(found["after"]) == orders.COMPARED
+    pair = [next(iter(found[kind].values())).read_bytes() for kind in ("before", "after")]
+    assert pair[0] != pair[1]
+
+
+def test_class_images_made_ahead_are_reused_by_the_training(places, photos):
+    host = StandInHost()
+    host.release.set()
+    small = {
+        "class_prompt": "a photo of a dog", "num_class_images": 2, "class_inference_steps": 1,
+        "resolution": 64, "mixed_precision": "no", "max_train_steps": 1, "sample_every": 0,
+        "sample_inference_steps": 1, "rank": 2,
+    }  # fmt: skip
+    job = orders.class_images_job(form("", **small), places)
+    jobs.Jobs().start(lambda: job, host)
+    wait(job)
+    assert job.last.name == "finished", job.last
+    made = {path: path.stat().st_mtime_ns for path in places.runs.rglob("000*.png")}
+    assert len(made) == 2
+    training = orders.train_job(form(photos, **small), places)
+    jobs.Jobs().start(lambda: training, host)
+    wait(training)
+    assert training.last.name == "finished", training.last
+    assert {path: path.stat().st_mtime_ns for path in places.runs.rglob("000*.png")} == made
+
+
+def test_a_host_that_fails_ends_the_job_with_a_message(places, photos):
+    class BrokenHost(StandInHost):
+        @contextmanager
+        def device(self, job: object) -> Iterator[None]:
+            raise RuntimeError("no lock")
+            yield
+
+    job = orders.train_job(form(photos), places)
+    jobs.Jobs().start(lambda: job, BrokenHost())
+    wait(job)
+    assert "no lock" in job.view()["end"]["text"]
+
+
+def test_without_network_the_first_training_says_what_is_missing(
+    places, photos, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("DREAMBOOTH_PYTHON")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    own = {
+        "ENVIRONMENT": ".venv", "MARKER": ".venv/dreambooth.json", "LOCK": "lock", "LOG": "log",
+        "CONSTRAINTS": ".venv/constraints.txt",
+    }  # fmt: skip
+    for name, path in own.items():
+        monkeypatch.setattr(environment, name, tmp_path / path)
+    host = StandInHost()
+    job = orders.train_job(form(photos), places)
+    jobs.Jobs().start(lambda: job, host)
+    wait(job)
+    view = job.view()
+    assert "Installing the trainer's environment" in view["text"]
+    assert "Check the network connection" in view["end"]["text"]
+    assert host.log == []
+    assert not (places.runs / "dog").exists()
+
+
+def test_long_losses_are_thinned():
+    points = [(step, float(step)) for step in range(1, 1001)]
+    thin = jobs.thinned(points)
+    assert len(thin) <= jobs.MAX_POINTS
+    assert thin[-1][0] == 1000
+    assert jobs.thinned([]) == []
+
+
+def test_the_hosts_own_signs_are_escaped_in_the_prompt():
+    prompt = history.lora_prompt(Path("my_dog.safetensors"), "a (sks) dog [x]")
+    assert prompt == r"a \(sks\) dog \[x\] <lora:my_dog:1>"
+
+
+@pytest.mark.parametrize("name", ["..", "../dog", "cache", "dog/../dog", "", "/etc"])
+def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "config.json").write_text("{}", "utf-8")
+    assert history.find_run(tmp_path, "dog").folder == tmp_path / "dog"
+    with pytest.raises(ConfigError):
+        history.find_run(tmp_path, name)
+
+
+def test_a_run_that_was_broken_off_may_be_resumed(tmp_path):
+    run = Run(tmp_path / "dog")
+    run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
+    (shown,) = history.run_views(tmp_path, None)
+    assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
+    files.append_lines(run.events, events.to_line(events.Stopped(4, "", resumable=True)) + "\n")
+    (shown,) = history.run_views(tmp_path, None)
+    assert (shown["state"], shown["resumable"]) == ("stopped", True)
+    (shown,) = history.run_views(tmp_path, "dog")
+    assert (shown["state"], shown["resumable"]) == ("running", False)
+
+
+@dataclass
+class Asked:
+    """A request."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
+    query_params: dict[str, str] = field(default_factory=dict)
+
+
+def basic(account: str) -> dict[str, str]:
+    return {"authorization": f"Basic {base64.b64encode(account.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("cookie", ["access-token", "access-token-unsecure-x1"])
+def test_with_a_page_login_only_its_sessions_are_admitted(cookie):
+    locked = gate.Gate(True, {"session": "me"}, ("api:pass",), "key")
+    assert locked.admits(Asked(cookies={cookie: "session"}))
+    for other in (
+        Asked(), Asked(cookies={cookie: "guess"}), Asked(cookies={"other": "session"}),
+        Asked(headers=basic("api:pass")), Asked(headers={"x-dreambooth-key": "key"}),
+    ):  # fmt: skip
+        assert not locked.admits(other)
+
+
+def test_with_an_api_login_its_accounts_and_the_page_are_admitted():
+    locked = gate.Gate(False, {}, ("me:pass", "you:word"), "key")
+    assert locked.admits(Asked(headers=basic("you:word")))
+    assert locked.admits(Asked(headers={"x-dreambooth-key": "key"}))
+    assert locked.admits(Asked(query_params={"key": "key"}))
+    for other in (
+        Asked(), Asked(headers=basic("me:word")), Asked(headers={"authorization": "Basic %%"}),
+        Asked(headers={"authorization": "Basic"}), Asked(query_params={"key": ""}),
+    ):  # fmt: skip
+        assert not locked.admits(other)
+
+
+def test_without_logins_all_may_read_and_only_the_page_may_act():
+    open_gate = gate.Gate(False, {}, (), "key")
+    assert open_gate.admits(Asked())
+    assert not open_gate.from_page(Asked())
+    assert open_gate.from_page(Asked(headers={"x-dreambooth-key": "key"}))

@@ -1,0 +1,399 @@
+"""The ComfyUI nodes' own logic, without ComfyUI."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+PACK = Path(__file__).parents[2]
+ALIAS = "dreambooth_pack"  # ComfyUI, too, loads the pack under a name of its own
+HOST_FREE = "class_sets fields graph job lora_fit prompts wires"
+
+
+def pack_module(name: str) -> ModuleType:
+    """A module of the pack, which is loaded as ComfyUI loads it."""
+    if ALIAS not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            ALIAS, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+        )
+        assert spec is not None and spec.loader is not None
+        sys.modules[ALIAS] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[ALIAS])
+    return importlib.import_module(f"{ALIAS}.{name}")
+
+
+class_sets = pack_module("nodes.class_sets")
+fields = pack_module("nodes.fields")
+graph = pack_module("nodes.graph")
+grid = pack_module("trainer.photos.pictures")
+job = pack_module("nodes.job")
+lora_fit = pack_module("nodes.lora_fit")
+prompts = pack_module("nodes.prompts")
+wires = pack_module("nodes.wires")
+config = pack_module("trainer.config.config")
+events = pack_module("trainer.runs.events")
+class_set = pack_module("trainer.photos.class_set")
+run = pack_module("trainer.runs.run")
+ConfigError = pack_module("trainer.errors").ConfigError
+
+
+def node(class_type: str, **inputs: object) -> dict[str, object]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def straight_graph() -> dict[str, dict]:
+    return {
+        "12:3": node("CheckpointLoaderSimple", ckpt_name="sd15.safetensors"),
+        "4": node("DreamBoothTrain", model=["12:3", 0], clip=["12:3", 1], vae=["12:3", 2], rank=4),
+    }
+
+
+def with_lora(strength: float = 1.0) -> dict[str, dict]:
+    """The straight graph with a LoRA on the MODEL wire."""
+    prompt = straight_graph()
+    prompt["5"] = node("LoraLoaderModelOnly", model=["12:3", 0], lora_name="a", strength=strength)
+    prompt["4"]["inputs"]["model"] = ["5", 0]
+    return prompt
+
+
+def no_file(text: str) -> None:
+    return None
+
+
+def key_of(prompt: dict[str, dict], file_stamp=no_file) -> str:
+    return graph.wires_key(prompt, "4", ("model", "clip", "vae"), file_stamp)
+
+
+def test_every_setting_is_an_input_of_a_node_or_comes_over_the_wires():
+    shown = {*fields.PHOTO_SETTINGS, *fields.TRAIN_SETTINGS, *fields.CLASS_SETTINGS.values()}
+    assert shown | fields.FROM_WIRES == {spec.name for _, spec in config.all_settings()}
+    assert not shown & fields.FROM_WIRES
+
+
+def test_advanced_settings_are_the_last_inputs():
+    for names in (fields.PHOTO_SETTINGS, fields.TRAIN_SETTINGS):
+        advanced = [fields.SETTINGS[name].advanced for name in names if name != "class_prompt"]
+        assert advanced == sorted(advanced)
+
+
+def test_host_free_modules_import_nothing_heavy_and_nothing_of_the_host():
+    code = f"""
+import importlib, importlib.util, sys
+spec = importlib.util.spec_from_file_location(
+    "pack", {str(PACK / "__init__.py")!r}, submodule_search_locations=[{str(PACK)!r}])
+sys.modules["pack"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["pack"])
+for name in {HOST_FREE!r}.split():
+    importlib.import_module("pack.nodes." + name)
+heavy = "torch diffusers transformers peft accelerate safetensors comfy comfy_api folder_paths"
+print([name for name in heavy.split() if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_straight_wire_is_the_loaders_file():
+    found = graph.straight_wires(straight_graph(), "4")
+    assert (found.checkpoint, found.vae) == ("sd15.safetensors", None)
+
+
+def test_clip_skip_changes_no_weight():
+    prompt = straight_graph()
+    prompt["5"] = node("CLIPSetLastLayer", clip=["12:3", 1], stop_at_clip_layer=-2)
+    prompt["4"]["inputs"]["clip"] = ["5", 0]
+    assert graph.straight_wires(prompt, "4").checkpoint == "sd15.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("loader", "expected"),
+    [
+        (node("VAELoader", vae_name="fine.safetensors"), ("vae", "fine.safetensors")),
+        (node("CheckpointLoaderSimple", ckpt_name="other.ckpt"), ("checkpoints", "other.ckpt")),
+    ],
+)
+def test_a_vae_of_its_own_is_named(loader, expected):
+    prompt = straight_graph() | {"5": loader}
+    prompt["4"]["inputs"]["vae"] = ["5", 0 if expected[0] == "vae" else 2]
+    assert graph.straight_wires(prompt, "4").vae == expected
+
+
+@pytest.mark.parametrize(
+    "patched",
+    [
+        node("LoraLoader", model=["12:3", 0], clip=["12:3", 1], lora_name="a.safetensors"),
+        node("EfficientLoader", ckpt_name="sd15.safetensors", lora_name="a.safetensors"),
+        node("CheckpointLoaderSimple", ckpt_name=["9", 0]),
+        node("CheckpointLoaderSimple", ckpt_name="another.safetensors"),
+    ],
+    ids=["LoRA", "loader with more inputs", "linked name", "other checkpoint"],
+)
+def test_anything_between_is_no_straight_wire(patched):
+    prompt = straight_graph() | {"5": patched}
+    prompt["4"]["inputs"]["model"] = ["5", 0]
+    assert graph.straight_wires(prompt, "4") is None
+
+
+def test_a_list_of_two_file_names_is_no_link():
+    assert graph.as_link(["a.png", "b.png"]) is None
+    assert graph.as_link(["7", 1]) == graph.Link("7", 1)
+
+
+def test_the_key_of_patched_wires_depends_on_what_led_there_and_not_on_ids():
+    renamed = json.loads(json.dumps(with_lora()).replace('"5"', '"77"'))
+    assert key_of(renamed) == key_of(with_lora())
+    assert key_of(with_lora(0.5)) != key_of(with_lora())
+    assert key_of(with_lora(), lambda text: len(text)) != key_of(with_lora())
+
+
+def test_the_key_ignores_the_training_nodes_own_settings():
+    changed = with_lora()
+    changed["4"]["inputs"]["rank"] = 8
+    assert key_of(changed) == key_of(with_lora())
+
+
+def test_numbers_that_may_be_none_are_none_at_zero():
+    given = {"alpha": 0, "sample_every": 0, "noise_offset": 0.0, "sample_prompts": " a \n\nb\n"}
+    values = job.setting_values(given)
+    assert values == {
+        "alpha": None, "sample_every": None, "noise_offset": 0.0, "sample_prompts": ("a", "b"),
+    }  # fmt: skip
+
+
+def test_a_preset_fills_in_only_what_is_left_at_its_default():
+    filled = job.with_preset({"rank": 16, "max_train_steps": 50}, "style")
+    assert (filled["rank"], filled["max_train_steps"]) == (32, 50)
+    assert "crop_mode" not in filled  # the photos were loaded with their own
+
+
+def test_photos_that_were_loaded_otherwise_than_the_preset_has_it_are_named():
+    instance = config.InstanceConfig(("a.png",), "a photo of sks dog")
+    assert job.preset_differences("sdxl-lora", instance) == [
+        "resolution 512, the preset has 1024"
+    ]  # fmt: skip
+    assert job.preset_differences("none", instance) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "CON", "", "a/b", "a:b", " "])
+def test_output_names_are_plain_file_names(name):
+    with pytest.raises(ConfigError, match="output_name"):
+        job.output_path(Path("loras"), name)
+
+
+def test_the_ending_of_an_output_name_may_be_given():
+    assert job.output_path(Path("loras"), "dog.safetensors") == Path("loras/dog.safetensors")
+
+
+def base(sha: str = "aa") -> object:
+    return wires.Base({"base": sha}, Path("sd15.safetensors"), None, "epsilon")
+
+
+def photo_set(**settings: object) -> object:
+    instance = config.read_group(
+        config.InstanceConfig,
+        {"instance_images": ("a.png",), "instance_prompt": "a photo of sks dog", **settings},
+    )
+    return wires.InstanceSet(instance, "a photo of a dog", "f0")
+
+
+def class_images(**settings: object) -> object:
+    made_from = {"base": "aa", "class_prompt": "a photo of a cat", **settings}
+    return wires.ClassImages(Path("classes"), 7, made_from)
+
+
+def make_config(values: dict, *, classes: object = None, **photo_settings: object) -> object:
+    photos = photo_set(**photo_settings)
+    return job.make_config(values, base(), photos, classes, Path("loras/dog.safetensors"))
+
+
+def test_class_images_on_the_wire_bring_their_prompt_and_number():
+    prior = make_config({"num_class_images": 100}, classes=class_images()).prior
+    assert prior.class_images == "classes"
+    assert (prior.class_prompt, prior.num_class_images) == ("a photo of a cat", 7)
+
+
+def test_without_them_the_photos_class_prompt_counts():
+    prior = make_config({"num_class_images": 12}).prior
+    assert (prior.class_prompt, prior.num_class_images) == ("a photo of a dog", 12)
+    assert prior.class_images is None
+
+
+@pytest.mark.parametrize("made_from", [{"base": "bb"}, {"base": None, "patched_base": "aa"}])
+def test_class_images_of_another_model_are_refused(made_from):
+    with pytest.raises(ConfigError, match="made with another model"):
+        make_config({}, classes=class_images(**made_from))
+
+
+def fingerprint(values: dict, sha: str = "aa", **photo_settings: object) -> str:
+    made = make_config(values, **photo_settings)
+    return job.fingerprint(made, base(sha), photo_set(**photo_settings), None)
+
+
+def test_the_fingerprint_holds_what_shapes_the_lora_and_nothing_else():
+    plain = fingerprint({})
+    assert fingerprint({"save_every": 7, "sample_every": 9}) == plain
+    assert fingerprint({"rank": 3}) != plain
+    assert fingerprint({}, flip=True) != plain
+    assert fingerprint({}, "bb") != plain
+
+
+def make_run(folder: Path, name: str, last: object, key: str = "k") -> object:
+    made = run.Run(folder / name)
+    made.folder.mkdir()
+    job.Task(make_config({}), key, made, frozenset()).begin()
+    started = events.Started(
+        run=str(made.folder), family="sd1", device="cpu", dtype="float32", num_instance_images=3,
+        num_class_images=0, start_step=0, max_train_steps=4, trainable_parameters=1,
+        memory_plan={},
+    )  # fmt: skip
+    lines = [events.to_line(event) for event in (started, last) if event]
+    made.events.write_text("".join(line + "\n" for line in lines), "utf-8")
+    return made
+
+
+def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tmp_path):
+    lora = tmp_path / "dog.safetensors"
+    lora.write_bytes(b"x")
+    make_run(tmp_path, "dog", events.Finished(4, str(lora), 1.0))
+    make_run(tmp_path, "other", events.Finished(4, str(lora), 1.0), key="another")
+    (found,) = job.past_runs(tmp_path, "k")
+    assert (found.lora, found.family) == (lora, "sd1")
+    assert job.lost_loras(tmp_path) == []
+    lora.unlink()
+    assert job.past_runs(tmp_path, "k")[0].lora is None
+    assert len(job.lost_loras(tmp_path)) == 2
+
+
+def test_a_stopped_run_goes_on_unless_asked_to_start_over(tmp_path):
+    stopped = make_run(tmp_path, "dog", events.Stopped(2, "", True))
+    past = job.past_runs(tmp_path, "k")
+    assert job.next_run(tmp_path, "dog", past, job.GO_ON) == stopped
+    assert job.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
+    assert job.next_run(tmp_path, "dog", [], job.GO_ON).folder == tmp_path / "dog_3"
+
+
+def test_a_run_that_was_killed_may_go_on(tmp_path):
+    killed = make_run(tmp_path, "dog", None)
+    assert job.next_run(tmp_path, "dog", job.past_runs(tmp_path, "k"), job.GO_ON) == killed
+
+
+def make_set(cache: Path, cfg: float, count: int) -> object:
+    prior = config.PriorConfig(class_prompt="a photo of a dog")
+    settings = class_sets.shaping_settings(prior, {"base": "aa"}, {"cfg": cfg, "steps": 2})
+    images = class_set.class_set(cache, settings)
+    class_sets.start_set(images)
+    for path in images.paths(count):
+        Image.new("RGB", (8, 8)).save(path)
+    return images
+
+
+def test_class_images_are_counted_and_an_older_set_explained(tmp_path):
+    assert (
+        class_sets.report_text(make_set(tmp_path, 7.0, 2), 3) == "3 class images: 2 reused, 1 new"
+    )
+    report = class_sets.report_text(make_set(tmp_path, 8.0, 0), 3)
+    assert report.splitlines() == [
+        "3 class images: 0 reused, 3 new",
+        "An older set for this prompt was made with other cfg.",
+    ]
+
+
+LAYERS = {"lora_unet_a_to_q": (8, 4), "lora_te_b": (4, 4), "text.model.c": None}
+
+
+def lora_shapes(name: str, inner: int = 4, outer: int = 8) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{name}.lora_down.weight": (2, inner),
+        f"{name}.lora_up.weight": (outer, 2),
+        f"{name}.alpha": (),
+    }
+
+
+@pytest.mark.parametrize("name", ["lora_unet_a_to_q", "text.model.c"])
+def test_a_lora_that_fits_is_taken_silently(name):
+    assert lora_fit.require_fit(lora_fit.compare(lora_shapes(name), LAYERS), "a", True) is None
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [lora_shapes("lora_unet_z"), lora_shapes("lora_unet_a_to_q", inner=5), {}],
+    ids=["unknown names", "another size", "empty"],
+)
+def test_a_lora_for_another_base_is_refused(shapes):
+    with pytest.raises(ConfigError, match="made for another base"):
+        lora_fit.require_fit(lora_fit.compare(shapes, LAYERS), "a.safetensors", False)
+
+
+def test_weights_without_a_place_are_told_of_a_foreign_lora_and_refused_of_our_own():
+    fit = lora_fit.compare(lora_shapes("lora_unet_a_to_q") | lora_shapes("lora_unet_z"), LAYERS)
+    assert lora_fit.require_fit(fit, "a", False) == "3 of 6 weights have no place in this model."
+    with pytest.raises(ConfigError, match="another base"):
+        lora_fit.require_fit(fit, "a", True)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "subject"),
+    [
+        ("a photo of sks dog", "sks dog"),
+        ("sks dog", "sks dog"),
+        ("a picture in the style of sks", "sks"),
+    ],
+)
+def test_the_subject_takes_its_place_in_prompts(trigger, subject):
+    filled = prompts.filled_prompts("{subject} on a beach\n\n a cat \n", trigger)
+    assert filled == [f"{subject} on a beach", "a cat"]
+
+
+def test_prompts_are_refused_when_empty_or_when_nobody_knows_the_subject():
+    with pytest.raises(ConfigError, match="prompts is empty"):
+        prompts.filled_prompts(" \n", "a photo of sks dog")
+    with pytest.raises(ConfigError, match="no trigger"):
+        prompts.filled_prompts("{subject}", "")
+
+
+def test_a_grid_has_a_row_for_each_prompt():
+    pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    rows = [grid.Row("a photo of sks dog on a beach at noon, very long", pictures)] * 2
+    sheet = grid.labelled_grid(rows)
+    assert sheet.width == 2 * grid.MARGIN_PX + 2 * 64 + grid.GAP_PX
+    colours = {sheet.getpixel((grid.MARGIN_PX + 10, y)) for y in range(sheet.height)}
+    assert (255, 0, 0) in colours
+    assert sheet.height > 2 * 48
+
+
+def test_example_workflows_have_thumbnails_and_consistent_links():
+    files = sorted((PACK / "example_workflows").glob("*.json"))
+    assert len(files) >= 3
+    for file in files:
+        assert file.with_suffix(".jpg").exists()
+        workflow = json.loads(file.read_text("utf-8"))
+        nodes = {node["id"]: node for node in workflow["nodes"]}
+        for number, source, slot, target, place, kind in workflow["links"]:
+            output, entry = nodes[source]["outputs"][slot], nodes[target]["inputs"][place]
+            assert number in output["links"] and entry["link"] == number
+            assert (output["type"], entry["type"]) == (kind, kind)
+
+
+def test_example_workflows_hold_the_default_in_each_place_of_the_train_node():
+    own = ["preset", "output_name", "if_stopped"]
+    for name in ("1 - train and sample", "2 - SDXL"):
+        file = PACK / "example_workflows" / f"DreamBooth {name}.json"
+        nodes = json.loads(file.read_text("utf-8"))["nodes"]
+        (values,) = (node["widgets_values"] for node in nodes if node["type"] == "DreamBoothTrain")
+        assert len(values) == len(own) + len(fields.TRAIN_SETTINGS)
+        for setting, value in zip(fields.TRAIN_SETTINGS, values[len(own) :], strict=True):
+            default = fields.SETTINGS[setting].default
+            assert value == (default or type(value)()), setting  # the node shows none as 0 or ""
+
+
+def test_every_node_has_a_help_page():
+    ids = ["LoadInstanceImages", "GenerateClassImages", "Train", "LoRALoader", "Sample"]
+    pages = {page.stem for page in (PACK / "web" / "docs").glob("*.md")}
+    assert pages == {f"DreamBooth{name}" for name in ids}

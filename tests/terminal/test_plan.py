@@ -1,0 +1,125 @@
+"""`plan`: what a training will need, said without loading or training anything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import CLASS_PROMPT, ConfigMaker
+from tests.worker.base.test_models import save_folder
+from trainer.config.config import Config
+from trainer.environment.environment import worker_env
+from trainer.terminal import cli
+from trainer.terminal.plan_command import describe_plan
+from trainer.worker.memory.need import Machine
+from trainer.worker.memory.plan import (
+    card,
+    changes_that_help,
+    make_plan,
+    to_document,
+    training_bytes,
+)
+
+ENOUGH = Machine("cuda", torch.bfloat16, 10**12)
+
+
+def changed(config: Config, **values: object) -> Config:
+    return Config.from_values(config.flat() | values)
+
+
+def test_every_phase_is_planned(make_config: ConfigMaker) -> None:
+    plan = make_plan(make_config(class_prompt=CLASS_PROMPT), ENOUGH)
+    phases = {"text encoding", "caching", "class images", "training", "sampling"}
+    assert set(plan.phases) == phases
+    assert plan.fits and not plan.changes
+    assert all(sum(items.values()) > 0 for items in plan.phases.values())
+    assert "class images" not in make_plan(make_config(), ENOUGH).phases
+
+
+def test_the_work_is_counted(make_config: ConfigMaker) -> None:
+    config = make_config(class_prompt=CLASS_PROMPT, num_class_images=7)
+    work = make_plan(config, ENOUGH).work
+    assert (work.num_photos, work.num_class_images, work.num_steps) == (3, 7, 4)
+    twice = make_plan(changed(config, gradient_accumulation_steps=2), ENOUGH).work
+    assert twice.tera_flop_per_step == pytest.approx(2 * work.tera_flop_per_step)
+    assert 4 * work.tera_flop_per_step < work.tera_flop_total
+
+
+def test_what_helps_is_named_with_the_least_harmful_first(make_config: ConfigMaker) -> None:
+    config = make_config(
+        class_prompt=CLASS_PROMPT, train_batch_size=4, rank=64, train_text_encoder=True,
+        resolution=512,
+    )  # fmt: skip
+    short = Machine("cuda", torch.float32, 0)
+    changes = changes_that_help(config, short, training_bytes, checkpointing=False)
+    assert [change.setting for change in changes] == [
+        "gradient_checkpointing on",
+        "train_batch_size 1, gradient_accumulation_steps 4",
+        "mixed_precision bf16",
+        "train_text_encoder False",
+        "rank 16",
+        "resolution 384",
+        "resolution 256",
+    ]
+    totals = [change.total_bytes for change in changes]
+    assert totals == sorted(totals, reverse=True)
+    assert all(change.saved_bytes > 0 for change in changes)
+    assert "Even so it does not fit" in describe_plan(to_document(make_plan(config, short)))
+
+
+def test_changes_end_where_the_plan_fits(make_config: ConfigMaker) -> None:
+    config = make_config(train_batch_size=4, resolution=1024, gradient_checkpointing="on")
+    first = make_plan(config, Machine("cuda", torch.float32, 0)).changes[0]
+    plan = make_plan(config, Machine("cuda", torch.float32, round(first.total_bytes / 0.85) + 9))
+    assert [change.setting for change in plan.changes] == [first.setting]
+    text = describe_plan(to_document(plan))
+    assert "It does not fit" in text and "Even so" not in text
+
+
+def test_another_cards_memory_is_planned_for() -> None:
+    machine = card("auto", 8)
+    assert (machine.device, machine.dtype) == ("cuda", torch.bfloat16)
+    assert 7 * 2**30 < machine.free_bytes < 8 * 2**30
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_folder_is_planned_as_the_single_file(
+    make_config: ConfigMaker, tmp_path: Path, family: str
+) -> None:
+    config = make_config(family, train_text_encoder=True)
+    folder = save_folder(Path(config.model.base), tmp_path / "folder")
+    file, other = (make_plan(c, ENOUGH) for c in (config, changed(config, base=str(folder))))
+    assert file.phases == other.phases
+
+
+def test_plan_loads_no_weights_and_writes_nothing(
+    make_config: ConfigMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    config = make_config()
+    (tmp_path / "config.json").write_text(config.to_json())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trainer.worker.base.weights.safe_open", None)
+    before = set(tmp_path.rglob("*"))
+    assert cli.main(["plan", "--config", "config.json", "--memory", "8"]) == 0
+    out = capsys.readouterr().out
+    assert "Device: cuda in float32" in out and "training" in out and "TFLOP" in out
+    assert cli.main(["plan", "--config", "config.json", "--memory", "0"]) == 2
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_plan_speaks_json(make_config: ConfigMaker, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(make_config().to_json())
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "plan", "--config", "config.json", "--json"],
+        cwd=tmp_path, env=worker_env(), capture_output=True, encoding="utf-8", timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["fits"] and plan["peak_bytes"] > 0 and plan["device"]
+    assert plan["phases"]["training"]["adapter"] > 0

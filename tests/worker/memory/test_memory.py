@@ -1,0 +1,201 @@
+"""What is predicted of a step's memory, measured against the very tensors that a step keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import CLASS_PROMPT
+from trainer.config.config import LoraConfig, ModelConfig
+from trainer.errors import ConfigError
+from trainer.runs.control import Control
+from trainer.runs.events import Event, Warning
+from trainer.runs.run import Run
+from trainer.worker.device.failures import Diverged
+from trainer.worker.memory import costs, stepdown
+from trainer.worker.memory import need as memory
+from trainer.worker.memory.costs import NumberFormat, Step, step_cost
+from trainer.worker.memory.meter import Meter, measure, without_contents
+from trainer.worker.memory.need import Machine, training_memory
+from trainer.worker.training.divergence import MAX_SKIPPED, LossWatch
+from trainer.worker.training.loop import set_up
+from trainer.worker.training.prepare import encode_image
+from trainer.worker.training.training import Job, Training
+
+FLOAT32 = NumberFormat(torch.float32, on_cpu=True)
+
+
+def start(config: Any, folder: Any, events: list[Event] | None = None) -> Training:
+    report = (lambda _: None) if events is None else events.append
+    return set_up(Job(config, Run(folder / "runs" / "r"), False, report, Control()))
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("choice", ["on", "off"])
+def test_the_prediction_equals_the_tensors_of_a_real_step(make_config, tmp_path, family, choice):
+    config = make_config(
+        family, gradient_checkpointing=choice, class_prompt=CLASS_PROMPT, num_class_images=1,
+        train_text_encoder=True,
+    )  # fmt: skip
+    training = start(config, tmp_path)
+    encoders = training.text_encoders
+    weights = [p for part in (training.unet, *encoders) for p in part.parameters()]
+    with Meter(weights) as meter:
+        training.updater.add_gradients(1, [])
+    room = 12 * sum(parameter.numel() for parameter in training.adapter.parameters())
+    predicted = training.plan["activations"]
+    assert max(predicted, room) == pytest.approx(meter.peak_bytes, rel=0.15)
+    assert training.plan["weights"] >= sum(p.nbytes for p in weights if not p.requires_grad)
+
+
+def test_the_number_of_trained_weights_is_exact(make_config, tmp_path):
+    for settings in ({"rank": 3}, {"rank": 8, "train_text_encoder": True}):
+        config = make_config("sdxl", **settings)
+        trained = start(config, tmp_path / str(len(settings))).adapter.parameters()
+        expected = sum(parameter.numel() for parameter in trained)
+        assert costs.num_trainable(config.model, config.lora) == expected
+
+
+def test_memory_grows_with_images_pixels_and_rank_and_falls_with_checkpointing(tiny_checkpoint):
+    model = ModelConfig(str(tiny_checkpoint("sd1")))
+
+    def peak(images: int = 1, side: int = 256, rank: int = 4, on: bool = False) -> int:
+        return step_cost(Step(model, LoraConfig(rank), FLOAT32, images, side, on)).peak_bytes
+
+    assert peak(images=4) == pytest.approx(4 * peak(), rel=0.05)
+    assert peak(side=512) == pytest.approx(4 * peak(), rel=0.05)  # attention is not materialised
+    assert peak(rank=64) > peak()
+    assert peak(on=True) < 0.6 * peak()
+
+
+def test_norms_take_more_on_a_gpu_in_half_precision(tiny_checkpoint):
+    model = ModelConfig(str(tiny_checkpoint("sd1")))
+    cpu, gpu = (
+        step_cost(Step(model, LoraConfig(4), NumberFormat(torch.bfloat16, on_cpu), 1, 256, False))
+        for on_cpu in (True, False)
+    )
+    assert cpu.peak_bytes < gpu.peak_bytes < 2 * cpu.peak_bytes
+    assert cpu.flop == gpu.flop
+
+
+def test_living_bytes_and_operations_are_counted():
+    layer = torch.nn.Linear(8, 16, bias=False, device="meta")
+
+    def twice() -> None:
+        first = layer(torch.zeros(4, 8))
+        del first
+        layer(torch.zeros(4, 8))
+
+    with without_contents(layer):
+        cost = measure(twice, layer)
+    assert cost.peak_bytes == 4 * 4 * 8 + 4 * 4 * 16
+    assert cost.flop == 2 * 2 * 4 * 8 * 16
+
+
+@pytest.mark.parametrize("share", [0.5, 1.1])
+def test_auto_turns_checkpointing_on_where_memory_is_short(make_config, share):
+    config = make_config(resolution=256)
+    free = Machine("cpu", torch.float32, 10**12)
+    needed = sum(training_memory(config, free, checkpointing=False).values())
+    short = Machine("cpu", torch.float32, round(needed * share / memory.USABLE_SHARE))
+    assert memory.uses_checkpointing(config, short) is (share < 1)
+    assert not memory.uses_checkpointing(make_config(gradient_checkpointing="off"), short)
+
+
+def test_a_run_that_will_not_fit_says_so_before_the_first_step(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(stepdown, "free_bytes", lambda device: -(10**9))
+    events: list[Event] = []
+    training = start(make_config(rank=16, train_batch_size=2), tmp_path, events)
+    (warning,) = [e for e in events if isinstance(e, Warning) and e.code == "memory"]
+    assert "Training needs about" in warning.message
+    assert "train_batch_size 1, gradient_accumulation_steps 2 saves" in warning.hint
+    assert training.parts.unet.is_gradient_checkpointing
+    assert training.started_event().memory_plan == training.plan
+    training.update(1)
+
+
+def test_latents_that_are_no_numbers_name_the_vae_and_the_photo(make_config, tmp_path, monkeypatch):
+    def broken(vae: Any, pixels: Any) -> torch.Tensor:
+        return encode_image(vae, pixels) * math.nan
+
+    monkeypatch.setattr("trainer.worker.training.prepare.encode_image", broken)
+    with pytest.raises(ConfigError, match=r"VAE of .*sd1_0.* turns photo_0.png") as raised:
+        start(make_config(), tmp_path)
+    assert "vae setting" in raised.value.hint
+    assert not list((tmp_path / "runs" / "cache").rglob("*.safetensors"))
+
+
+def test_likely_causes_follow_from_what_was_seen():
+    watch = LossWatch(torch.float32)
+    for step in range(40):
+        watch.saw(0.1 if step < 30 else 1.0, skipped=False)
+    assert watch.grew()
+    assert "lower learning_rate" in watch.diverged("x").hint
+    assert "fp16" not in watch.diverged("x").hint
+    calm = LossWatch(torch.float16)
+    for step in range(40):
+        calm.saw(0.1 + 0.3 * (step % 3), skipped=False)
+    assert not calm.grew()
+    assert "mixed_precision no, or bf16" in calm.diverged("x").hint
+
+
+def test_updates_that_are_skipped_for_ever_end_the_run():
+    watch = LossWatch(torch.float16)
+    for _ in range(3):
+        for _ in range(MAX_SKIPPED - 1):
+            watch.saw(0.1, skipped=True)
+        watch.saw(0.1, skipped=False)
+    with pytest.raises(Diverged, match=f"{MAX_SKIPPED} steps in a row"):
+        for _ in range(MAX_SKIPPED):
+            watch.saw(0.1, skipped=True)
+
+
+def test_a_loss_that_is_no_number_leaves_the_state_of_the_step_before(make_config, tmp_path):
+    training = start(make_config(), tmp_path)
+    training.update(1)
+    before = training.adapter.weights(torch.float32)
+    latents = training.data.instance[0].latents
+    for image in training.data.instance:
+        image.latents.fill_(math.nan)
+    with pytest.raises(Diverged, match="loss at step 2"):
+        training.update(2)
+    assert torch.isnan(latents).all()
+    after = training.adapter.weights(torch.float32)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [path.name for path in training.job.run.checkpoints.iterdir()] == ["step_000001"]
+
+
+def test_a_failed_attempt_leaves_fp16s_scale_as_it_was(make_config, tmp_path):
+    """Only what comes after the gradients, clipping and the update, touches the scaler."""
+    config = make_config(gradient_checkpointing="on", train_batch_size=2)
+    trainings = [start(config, tmp_path / name) for name in "ab"]
+    found = []
+    for training, fails in zip(trainings, (True, False), strict=True):
+        accelerator, updater = training.accelerator, training.updater
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
+        accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
+        accelerator._optimizers.clear()
+        updater.stepper = accelerator.prepare_optimizer(updater.optimizer)
+        updater.memory.most_images = 1
+        calls: list[int] = []
+
+        def fail_late(*_: Any, calls: list[int] = calls) -> None:
+            calls.append(1)
+            if len(calls) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        if fails:
+            updater.memory.most_images = 2
+            training.parts.unet.mid_block.register_forward_pre_hook(
+                lambda _, args: fail_late() if len(args[0]) > 1 else None
+            )
+            calls.append(1)
+        for step in (1, 2):
+            training.update(step)
+        found.append((accelerator.scaler.state_dict(), training.adapter.weights(torch.float32)))
+    (scale, weights), (expected_scale, expected) = found
+    assert scale == expected_scale and scale["scale"] == 512.0
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)

@@ -1,0 +1,1 @@
+"""Every setting: what it is, what it may be, and the presets."""

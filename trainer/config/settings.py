@@ -1,0 +1,178 @@
+"""What one setting is: its type, bounds and help text, and how a value is read and checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from typing import Any, Literal
+
+from ..errors import ConfigError
+
+MAX_TEXT = 8192  # characters; a prompt is read to about 400, a path to 4096
+UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # NUL and halves of characters: in no path, no prompt
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as user interfaces and the terminal see it.
+
+    Args:
+        type: the value's plain type: str, int, float, bool or tuple (of str).
+        choices: the allowed texts, if they are few.
+        minimum: smallest allowed value; `above` excludes its own value.
+        advanced: shown behind "advanced" in user interfaces.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    multiple_of: int | None = None
+    advanced: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def setting(default: Any = MISSING, *, help: str, **details: Any) -> Any:
+    """A dataclass field that carries the help text and bounds of a `Setting`."""
+    return field(default=default, metadata={"help": help, **details})
+
+
+@cache
+def settings_of(group: type) -> tuple[Setting, ...]:
+    """The settings of one config dataclass, in order."""
+    hints = typing.get_type_hints(group)
+    return tuple(read_field(spec, hints[spec.name]) for spec in fields(group))
+
+
+def read_field(spec: Field[Any], hint: Any) -> Setting:
+    optional = False
+    if isinstance(hint, types.UnionType):
+        hint, optional = next(t for t in typing.get_args(hint) if t is not type(None)), True
+    choices: tuple[str, ...] = ()
+    if typing.get_origin(hint) is Literal:
+        choices, hint = typing.get_args(hint), str
+    plain = typing.get_origin(hint) or hint
+    return Setting(
+        spec.name, plain, spec.default, optional=optional, choices=choices, **spec.metadata
+    )
+
+
+def parse_value(spec: Setting, value: Any) -> Any:
+    """Read a text (or a JSON value) as the setting's own type; other types pass on to the check."""
+    if value is None or (spec.optional and value in ("", "none")):
+        return None
+    if spec.type is tuple:
+        return (value,) if isinstance(value, str) else tuple(value) if is_list(value) else value
+    try:
+        if spec.type is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, str) or spec.type is str:
+            return value
+        return parse_bool(value) if spec.type is bool else spec.type(value)
+    except (ValueError, OverflowError):
+        raise bad_value(spec, value) from None
+
+
+def bad_value(spec: Setting, value: Any) -> ConfigError:
+    return ConfigError(f"{spec.name} is {value!r:.80}.", f"Give {describe(spec)}.")
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def parse_bool(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+def check_value(spec: Setting, value: Any) -> None:
+    """Raise ConfigError when a value has the wrong type or lies outside the setting's bounds."""
+    if value is None and spec.optional:
+        return
+    if not has_type(spec, value) or not within_bounds(spec, value):
+        raise bad_value(spec, value)
+    for text in texts_of(spec, value):
+        check_text(spec.name, text)
+
+
+def texts_of(spec: Setting, value: Any) -> tuple[str, ...]:
+    return value if spec.type is tuple else (value,) if spec.type is str else ()
+
+
+def check_text(name: str, text: str) -> None:
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"{name} has {len(text):,} characters.", f"Give at most {MAX_TEXT:,}.")
+    if found := UNFIT.search(text):
+        raise ConfigError(
+            f"{name} contains {found.group()!r}, which is no character.",
+            "Type it again; rename a file whose name has such bytes.",
+        )
+
+
+def has_type(spec: Setting, value: Any) -> bool:
+    if spec.type is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if spec.type is float:
+        return isinstance(value, float) and math.isfinite(value)
+    return type(value) is spec.type
+
+
+def within_bounds(spec: Setting, value: Any) -> bool:
+    return (
+        (not spec.choices or value in spec.choices)
+        and (spec.minimum is None or value >= spec.minimum)
+        and (spec.maximum is None or value <= spec.maximum)
+        and (spec.above is None or value > spec.above)
+        and (spec.multiple_of is None or value % spec.multiple_of == 0)
+    )
+
+
+def describe(spec: Setting) -> str:
+    """Say in words what values a setting takes."""
+    if spec.choices:
+        return "one of " + ", ".join(spec.choices)
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        tuple: "a list of texts",
+    }
+    parts = [names.get(spec.type, "a text")]
+    if spec.multiple_of is not None:
+        parts.append(f"that is a multiple of {spec.multiple_of}")
+    if spec.above is not None:
+        parts.append(f"above {spec.above:g}")
+    if spec.minimum is not None:
+        parts.append(f"of at least {spec.minimum:g}")
+    if spec.maximum is not None:
+        parts.append(f"of at most {spec.maximum:g}")
+    return " ".join(parts) + (", or none" if spec.optional else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name is meant, for the hint of an error."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name[:80], known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else "Known are: " + ", ".join(known) + "."

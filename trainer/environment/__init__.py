@@ -1,0 +1,1 @@
+"""The private environment in which the worker runs."""

@@ -1,0 +1,234 @@
+"""Which Python the worker runs in: a private environment beside the pack, apart from any host's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from .installer import Installer, locked, python_in
+from .torch_source import TorchSource, expose_host_torch, torch_sources
+
+PACK = Path(__file__).absolute().parents[2]
+ENVIRONMENT = PACK / ".venv"
+MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment
+CONSTRAINTS = ENVIRONMENT / "constraints.txt"
+REQUIREMENTS = PACK / "requirements"
+LOCK = PACK / ".environment-lock"
+LOG = PACK / ".environment-log.txt"
+HOST_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
+MALLOC_THRESHOLD = str(2**30)
+
+
+def is_ready() -> bool:
+    """Whether the worker can run; imports nothing."""
+    if override():
+        return interpreter().is_file()
+    marker = read_marker()
+    return (
+        marker.get("requirements") == requirements_hash("trainer.txt", "tested.txt")
+        and Path(marker["python"]).exists()
+        and TorchSource(**marker["torch"]).still_there()
+        and interpreter().exists()
+    )
+
+
+def interpreter() -> Path:
+    """The worker's Python: the environment's, or the one that DREAMBOOTH_PYTHON names."""
+    return Path(override() or python_in(ENVIRONMENT))
+
+
+def override() -> str:
+    """A Python that has all the packages already, instead of the environment; empty: none."""
+    return os.environ.get("DREAMBOOTH_PYTHON", "")
+
+
+def worker_command(*arguments: str) -> list[str]:
+    """The command that runs the worker's Python with arguments such as "-m", "trainer.worker"."""
+    return [str(interpreter()), "-s", "-X", "utf8", *arguments]
+
+
+def worker_env() -> dict[str, str]:
+    """Environment variables of the worker: none of the host's Python paths, and no network."""
+    inherited = {name: value for name, value in os.environ.items() if name not in HOST_VARIABLES}
+    return {
+        **allocator_env(),
+        **inherited,
+        "PYTHONPATH": str(PACK),
+        "PYTHONSAFEPATH": "1",  # the folder that the host was started in hides no module
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MPLBACKEND": "Agg",  # a notebook's is a module that only the notebook has
+    }
+
+
+def allocator_env() -> dict[str, str]:
+    """Let glibc keep freed memory: each step needs it again, and mapping it anew takes a sixth."""
+    if sys.platform != "linux" or "LD_PRELOAD" in os.environ:
+        return {}
+    return {
+        "MALLOC_MMAP_THRESHOLD_": MALLOC_THRESHOLD,
+        "MALLOC_TRIM_THRESHOLD_": MALLOC_THRESHOLD,
+    }
+
+
+def check_ready() -> None:
+    """Refuse to go on without an environment.
+
+    Raises:
+        ConfigError: says how to install it.
+    """
+    if is_ready():
+        return
+    if override():
+        raise ConfigError(f"DREAMBOOTH_PYTHON {override()!r} is no file.", "Give a Python.")
+    state = "is out of date" if MARKER.exists() else "is not installed"
+    raise ConfigError(f"The trainer's environment {state}.", f"Run: {install_command()}")
+
+
+def missing() -> str | None:
+    """What is missing and how to install it, in one line; None when the worker can run."""
+    try:
+        check_ready()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def install_command() -> str:
+    parts = (sys.executable, str(PACK / "install.py"))
+    return " ".join(f'"{part}"' if " " in part else part for part in parts)
+
+
+def build(report: Callable[[str], None]) -> None:
+    """Install the environment unless it is ready; takes minutes and the network.
+
+    Args:
+        report: told in single lines what is being done.
+
+    Raises:
+        ConfigError: what could not be installed; nothing half-built is taken for ready.
+    """
+    if sys.version_info < (3, 10):  # noqa: UP036 - whoever starts install.py may have less
+        raise ConfigError(f"This is Python {sys.version.split()[0]}.", "Use Python 3.10 or newer.")
+    if override():
+        return check_ready()
+    if is_ready():  # also where nothing can be written
+        return None
+    if Path(sys.prefix) == ENVIRONMENT:
+        raise ConfigError("The environment cannot install itself.", "Use the host's Python.")
+    try:
+        with locked(LOCK, report):
+            if not is_ready():
+                build_anew(report)
+    except OSError as error:
+        raise ConfigError(
+            f"The environment cannot be written: {error}.",
+            "End running trainings and check the folder's permissions and the free disk space.",
+        ) from error
+
+
+def build_anew(report: Callable[[str], None]) -> None:
+    """Install with the best source of torch whose packages can then be imported."""
+    MARKER.unlink(missing_ok=True)
+    installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
+    for source in torch_sources(tested_version("torch")):
+        report(f"Installing the trainer's environment in {ENVIRONMENT}, with {source}.")
+        fill(installer, source)
+        problem = installer.import_error()
+        if problem is None:
+            write_marker(source)
+            return report("The trainer's environment is ready.")
+        report(f"It cannot be used with {source}: {problem}.")
+    raise ConfigError("The installed packages cannot be used.", f"The log is {LOG}.")
+
+
+def fill(installer: Installer, source: TorchSource) -> None:
+    """Make the environment anew, and install torch and then the rest at the tested versions."""
+    installer.create()
+    CONSTRAINTS.write_text(constraints(source), "utf-8")
+    if source.folder:
+        expose_host_torch(source, installer.site_packages)
+    else:
+        index = ("--extra-index-url", source.index) if source.index else ()
+        installer.install(f"torch=={source.version}", *index)
+    installer.install("-r", str(REQUIREMENTS / "trainer.txt"), "-c", str(CONSTRAINTS))
+
+
+def install_dev(report: Callable[[str], None]) -> None:
+    """Add what the tests need, unless it is there; another's Python is left as it is."""
+    marker, current = read_marker(), requirements_hash("dev.txt")
+    if override() or marker["dev"] == current:
+        return
+    report("Installing what the tests need.")
+    installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
+    installer.install("-r", str(REQUIREMENTS / "dev.txt"), "-c", str(CONSTRAINTS))
+    MARKER.write_text(json.dumps({**marker, "dev": current}), "utf-8")
+
+
+def read_marker() -> dict[str, Any]:
+    try:
+        return json.loads(MARKER.read_text("utf-8"))
+    except (OSError, ValueError):  # not there, or torn
+        return {}
+
+
+def write_marker(source: TorchSource) -> None:
+    marker = {
+        "requirements": requirements_hash("trainer.txt", "tested.txt"),
+        "python": str(python_library()),
+        "torch": asdict(source),
+        "dev": "",
+    }
+    MARKER.write_text(json.dumps(marker), "utf-8")
+
+
+def python_library() -> Path:
+    """A path that is there as long as the Python that runs this keeps its minor version."""
+    if sys.platform == "win32":
+        return Path(sys.base_prefix, "python{}{}.dll".format(*sys.version_info))
+    return Path(os.__file__).parent
+
+
+def requirements_hash(*names: str) -> str:
+    texts = (REQUIREMENTS / name for name in names)
+    return hashlib.sha256("\0".join(path.read_text("utf-8") for path in texts).encode()).hexdigest()
+
+
+def constraints(source: TorchSource) -> str:
+    """The tested versions, with the chosen torch in place of the tested one."""
+    lines = (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("torch==")]
+    return "\n".join([*kept, f"torch=={source.version}", ""])
+
+
+def tested_version(package: str) -> str:
+    """The exact version that requirements/tested.txt names."""
+    for line in (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines():
+        name, _, version = line.partition("==")
+        if name == package:
+            return version
+    raise AssertionError(f"{package} is not in tested.txt")
+
+
+def doctor() -> str:
+    """Say what this machine has, and what will be used, in lines for a person."""
+    from .machine import describe_host, describe_worker
+
+    lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]
+    if is_ready():
+        lines += describe_worker(worker_command(), worker_env())
+    elif not override():
+        lines.append(f"It would get {next(torch_sources(tested_version('torch')))}.")
+    return "\n".join(lines)

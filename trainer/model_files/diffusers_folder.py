@@ -1,0 +1,122 @@
+"""What a diffusers folder is, from its small JSON files and its weights' headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..files.input_file import read_object, unreadable
+from .header import CONVERT, DOWNLOAD_AGAIN, Header, read_header
+from .kinds import ModelFile, checkpoint_description, plain_unet
+
+MAX_JSON_BYTES = 1_000_000
+WHOLE_FOLDER = "Download the whole folder again, or use a .safetensors checkpoint."
+
+
+def identify_folder(folder: Path) -> ModelFile:
+    """Name what a diffusers folder is, by its U-Net's config.
+
+    Raises:
+        ConfigError: it is no diffusers folder, has no U-Net, or its weights are pickles or broken.
+    """
+    if not is_file(folder / "model_index.json"):
+        raise ConfigError(
+            f"{folder} is a folder without model_index.json, so no diffusers model.",
+            "Give a .safetensors checkpoint, or the folder that model_index.json lies in.",
+        )
+    pipeline = read_json(folder / "model_index.json").get("_class_name")
+    if not is_file(folder / "unet" / "config.json"):
+        raise ConfigError(
+            f"{folder} holds a {pipeline!r:.60} model without unet/config.json.",
+            "Use a folder of SD 1.x, SD 2.x or SDXL, whole.",
+        )
+    family, title = folder_unet(read_json(folder / "unet" / "config.json"))
+    if another := another_process(folder):
+        family, title = None, f"{title} with {another}"
+    encoders = ["text_encoder"] + (["text_encoder_2"] if family == "sdxl" else [])
+    has_text_encoder = all([has_part(folder, encoder) for encoder in encoders])
+    has_vae = has_part(folder, "vae")
+    description = checkpoint_description(title, "diffusers folder", has_vae, has_text_encoder)
+    header = unet_header(folder)
+    return ModelFile(
+        header, "diffusers", family, description, has_vae, has_text_encoder, folder=folder
+    )
+
+
+def folder_unet(config: Mapping[str, Any]) -> tuple[Any, str]:
+    """The family and title of a diffusers U-Net's config."""
+    context = config.get("cross_attention_dim")
+    if isinstance(context, list) and context:
+        context = context[0]
+    if config.get("time_cond_proj_dim") is not None:
+        return None, "LCM (distilled)"
+    labelled = any(config.get(name) for name in ("addition_embed_type", "class_embed_type"))
+    in_channels = config.get("in_channels", 4)
+    if not isinstance(context, int) or not isinstance(in_channels, int):
+        return None, "latent diffusion"
+    return plain_unet(in_channels, context, labelled)
+
+
+def another_process(folder: Path) -> str | None:
+    """What a folder was trained by, where it is not Stable Diffusion's own noise and latents."""
+    schedule, vae = (
+        read_json(path) if is_file(path) else {}
+        for path in (folder / "scheduler/scheduler_config.json", folder / "vae/config.json")
+    )
+    name, prediction = str(schedule.get("_class_name", "")), schedule.get("prediction_type")
+    for kind in ("EDM", "Flow"):
+        if kind in name:
+            return f"another noise schedule ({kind})"
+    if prediction not in (None, "epsilon", "v_prediction"):
+        return f"another prediction ({prediction!r:.40})"
+    if vae.get("latents_mean") is not None:
+        return "latents on another scale"
+    return None
+
+
+def has_part(folder: Path, part: str) -> bool:
+    return is_file(folder / part / "config.json") and bool(part_headers(folder, part))
+
+
+def part_headers(folder: Path, part: str) -> list[Header]:
+    """Checked headers of one part's weight files, plain ones before variants such as fp16.
+
+    Raises:
+        ConfigError: a file is damaged, or there are pickles only.
+    """
+    paths = sorted((folder / part).glob("*.safetensors"), key=lambda path: path.name.count("."))
+    pickles = sorted((folder / part).glob("*.bin"))
+    if pickles and not paths:
+        raise ConfigError(
+            f"{pickles[0]} is a pickle file; those are not opened, since they can run any code.",
+            "Download the folder's .safetensors weights instead. " + CONVERT,
+        )
+    return [read_header(path) for path in paths]
+
+
+def unet_header(folder: Path) -> Header:
+    headers = part_headers(folder, "unet")
+    if not headers:
+        raise ConfigError(f"{folder / 'unet'} holds no .safetensors weights.", WHOLE_FOLDER)
+    return headers[0]
+
+
+def folder_predicts_velocity(folder: Path) -> bool | None:
+    """What the scheduler's config says of the prediction; None where it says nothing."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    prediction = read_json(path).get("prediction_type") if is_file(path) else None
+    return None if prediction is None else prediction == "v_prediction"
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of the folder's small JSON objects."""
+    return read_object(path, MAX_JSON_BYTES, DOWNLOAD_AGAIN)

@@ -1,0 +1,282 @@
+"""What a safetensors file is, from the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .header import Header
+from .lora_kind import (
+    FAMILY_OF_CONTEXT,
+    Family,
+    LoraInfo,
+    find,
+    has_key,
+    lora_family,
+    lora_info,
+    other_lora_model,
+)
+
+Kind = Literal[
+    "checkpoint",
+    "diffusers",
+    "diffusion_model",
+    "vae",
+    "text_encoder",
+    "lora",
+    "controlnet",
+    "embedding",
+    "upscaler",
+    "other",
+]
+
+TITLES: dict[Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
+UNET_PREFIX = "model.diffusion_model."
+IN_CHANNEL_TITLES = {
+    5: "depth-guided SD 2.x",
+    7: "SD x4 upscaler",
+    8: "InstructPix2Pix (8 input channels)",
+    9: "inpainting (9 input channels)",
+}
+TEXT_ENCODERS: dict[Family, tuple[str, ...]] = {
+    "sd1": (r"^cond_stage_model\.transformer\.(text_model\.)?embeddings\.token_embedding\.",),
+    "sd2": (r"^cond_stage_model\.model\.token_embedding\.",),
+    "sdxl": (
+        r"^conditioner\.embedders\.0\.transformer\.text_model\.embeddings\.token_emb",
+        r"^conditioner\.embedders\.1\.model\.token_embedding\.",
+    ),
+}
+ANY_TEXT_ENCODER = r"^(cond_stage_model|conditioner|text_encoders?)\."
+VAE_PARTS = (
+    r"^first_stage_model\.(encoder\.conv_in|taesd_encoder\.0)\.",
+    r"^first_stage_model\.(decoder\.conv_in|taesd_decoder\.1)\.",
+)
+CONTEXT = r"attn2\.to_k\.weight$"
+DIFFUSERS_UNET = r"^(unet\.)?conv_in\.weight$"
+DIFFUSERS_BLOCKS = r"^(unet\.)?up_blocks\.0\."
+VAE_FILE = r"^((first_stage_model|vae)\.)?(decoder\.conv_in|taesd_decoder\.1)\.weight$"
+
+
+def transformer_mark(mark: str) -> str:
+    return rf"^(model\.diffusion_model\.|model\.model\.|model\.|net\.)?(?:{mark})"
+
+
+TRANSFORMERS = {
+    "a HunyuanVideo": transformer_mark(r"txt_in\.individual_token_refiner\."),
+    "a Chroma": transformer_mark(r"distilled_guidance_layer\."),
+    "a Flux": transformer_mark(r"double_blocks\.0\.|single_transformer_blocks\.0\."),
+    "an SD3": transformer_mark(r"joint_blocks\.0\.|transformer_blocks\.0\.norm1_context\."),
+    "an AuraFlow": transformer_mark(r"double_layers\.0\."),
+    "a HiDream": transformer_mark(r"caption_projection\.0\.linear\."),
+    "a PixArt": transformer_mark(r"t_block\.1\."),
+    "an LTX-Video": transformer_mark(r"adaln_single\.emb\."),
+    "a Lumina 2": transformer_mark(r"cap_embedder\.1\."),
+    "a Wan": transformer_mark(r"head\.modulation$"),
+    "a Stable Cascade": transformer_mark(r"clf\.1\."),
+    "a Qwen-Image": transformer_mark(r"txt_norm\.weight$"),
+    "a Hunyuan-DiT": transformer_mark(r"mlp_t5\.0\."),
+    "a Mochi": transformer_mark(r"t5_yproj\."),
+    "a Stable Audio": transformer_mark(r"transformer\.rotary_pos_emb\."),
+}
+CONTROLS: tuple[tuple[str, Kind, str], ...] = (
+    ("a Control-LoRA", "controlnet", r"^lora_controlnet$"),
+    (
+        "a ControlNet",
+        "controlnet",
+        (
+            r"^(control_model\.|controlnet_cond_embedding\.|controlnet_blocks\.0\."
+            r"|controlnet_x_embedder\.|input_hint_block\.|zero_convs\.)"
+        ),
+    ),
+    (
+        "a T2I-Adapter",
+        "controlnet",
+        r"^(adapter\.)?body\.0\.(in_conv|block1|resnets)\b",
+    ),
+    ("an IP-Adapter", "other", r"^(ip_adapter|image_proj)\."),
+    ("an AnimateDiff motion module", "other", r"(^|\.)motion_modules\."),
+)
+PARTS: tuple[tuple[str, Kind, str], ...] = (
+    ("a video VAE", "vae", r"^(vae\.)?decoder\.(conv_in\.conv|middle\.0\.residual)\."),
+    ("a CLIP text encoder", "text_encoder", r"(^|\.)token_embedding\.weight$"),
+    ("a CLIP vision model", "text_encoder", r"^vision_model\.|^visual\."),
+    ("a T5 text encoder", "text_encoder", r"^encoder\.block\.0\.layer\.0\."),
+    ("a language model", "text_encoder", r"^model\.layers\.0\."),
+    (
+        "an upscaler",
+        "upscaler",
+        r"^(model\.0\.weight$|conv_first\.|RRDB_trunk\.|body\.0\.rdb1\.)",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file or diffusers folder is.
+
+    Args:
+        header: of the file; of a folder the U-Net's.
+        family: set only for what fits plain SD 1.x, SD 2.x or SDXL, so not for inpainting models.
+        description: for people, as in "an SD3 checkpoint".
+        folder: the diffusers folder.
+        latent_channels: of a VAE file.
+    """
+
+    header: Header
+    kind: Kind
+    family: Family | None
+    description: str
+    has_vae: bool = False
+    has_text_encoder: bool = False
+    lora: LoraInfo | None = None
+    folder: Path | None = None
+    latent_channels: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.folder or self.header.path
+
+
+def identify_header(header: Header) -> ModelFile:
+    """Name what a file is; the first rule that fits wins."""
+    rules = (as_control, as_lora, as_unet, as_transformer, as_diffusers_unet, as_vae, as_part)
+    found = (rule(header) for rule in rules)
+    return next((model for model in found if model), None) or as_embedding(header)
+
+
+def as_control(header: Header) -> ModelFile | None:
+    return by_mark(header, CONTROLS)
+
+
+def as_part(header: Header) -> ModelFile | None:
+    return by_mark(header, PARTS)
+
+
+def by_mark(header: Header, marks: tuple[tuple[str, Kind, str], ...]) -> ModelFile | None:
+    for description, kind, mark in marks:
+        if has_key(header, mark):
+            return ModelFile(header, kind, None, description)
+    return None
+
+
+def as_lora(header: Header) -> ModelFile | None:
+    info = lora_info(header)
+    if info is None:
+        return None
+    other = other_lora_model(header)
+    family = None if other else lora_family(header)
+    title = TITLES[family] if family else other or "an unknown model"
+    return ModelFile(header, "lora", family, f"a {info.algorithm} for {title}", lora=info)
+
+
+def as_unet(header: Header) -> ModelFile | None:
+    """A checkpoint, or a U-Net alone, in the original layout."""
+    for prefix in (UNET_PREFIX, ""):
+        first = header.tensors.get(f"{prefix}input_blocks.0.0.weight")
+        if first and len(first.shape) == 4:
+            family, title = original_unet(header, prefix, first.shape[1])
+            return checkpoint(header, family, title)
+    return None
+
+
+def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[Family | None, str]:
+    """The family and title of a U-Net in the original layout."""
+    names = header.tensors
+    if any(".time_stack." in name for name in names):
+        return None, "Stable Video Diffusion"
+    if "edm_mean" in names:
+        return None, "Playground v2.5"
+    if "edm_vpred.sigma_max" in names:
+        return None, "EDM v-prediction SDXL (CosXL)"
+    if f"{prefix}time_embed.cond_proj.weight" in names:
+        return None, "LCM (distilled)"
+    labelled = any(name.startswith(f"{prefix}label_emb.") for name in names)
+    return plain_unet(in_channels, context_width(header), labelled)
+
+
+def plain_unet(in_channels: int, context: int | None, labelled: bool) -> tuple[Family | None, str]:
+    """The family and title of a Stable Diffusion U-Net.
+
+    Args:
+        context: width of the text that its cross attention reads.
+        labelled: it has an embedding for more than time and text, as SDXL for sizes.
+    """
+    if in_channels != 4:
+        return None, IN_CHANNEL_TITLES.get(in_channels, f"{in_channels}-channel latent diffusion")
+    family = FAMILY_OF_CONTEXT.get(context or 0)
+    if family and labelled == (family == "sdxl"):
+        return family, TITLES[family]
+    if context == 1280:
+        return None, "SDXL refiner"
+    if context == 1024:
+        return None, "SD 2.x unCLIP"
+    return None, f"latent diffusion (text width {context!s:.20})"
+
+
+def context_width(header: Header) -> int | None:
+    tensor = find(header, CONTEXT)
+    return tensor.shape[1] if tensor and len(tensor.shape) == 2 else None
+
+
+def checkpoint(header: Header, family: Family | None, title: str) -> ModelFile:
+    """Say which of the parts that belong to a checkpoint are there."""
+    encoders = TEXT_ENCODERS[family] if family else (ANY_TEXT_ENCODER,)
+    has_text_encoder = all(has_key(header, part) for part in encoders)
+    has_vae = all(has_key(header, part) for part in VAE_PARTS)
+    is_checkpoint = has_text_encoder or has_vae
+    kind = "checkpoint" if is_checkpoint else "diffusion_model"
+    noun = "checkpoint" if is_checkpoint else "U-Net"
+    description = checkpoint_description(title, noun, has_vae, has_text_encoder)
+    return ModelFile(header, kind, family, description, has_vae, has_text_encoder)
+
+
+def checkpoint_description(title: str, noun: str, has_vae: bool, has_text_encoder: bool) -> str:
+    parts = {"text encoder": has_text_encoder, "VAE": has_vae}
+    missing = " or ".join(name for name, there in parts.items() if not there)
+    return f"{with_article(title)} {noun}" + (f" without {missing}" if missing else "")
+
+
+def with_article(title: str) -> str:
+    return ("an " if title.startswith(("SD", "LCM", "EDM", "I", "i")) else "a ") + title
+
+
+def as_transformer(header: Header) -> ModelFile | None:
+    title = next((name for name, mark in TRANSFORMERS.items() if has_key(header, mark)), None)
+    if title is None:
+        return None
+    whole = has_key(header, r"^(text_encoders|first_stage_model|vae)\.")
+    kind = "checkpoint" if whole else "diffusion_model"
+    return ModelFile(header, kind, None, f"{title} {'checkpoint' if whole else 'diffusion model'}")
+
+
+def as_diffusers_unet(header: Header) -> ModelFile | None:
+    first = find(header, DIFFUSERS_UNET)
+    if not first or len(first.shape) != 4 or not has_key(header, DIFFUSERS_BLOCKS):
+        return None
+    labelled = any("add_embedding." in name or "class_embed" in name for name in header.tensors)
+    family, title = plain_unet(first.shape[1], context_width(header), labelled)
+    description = f"{with_article(title)} U-Net in diffusers layout"
+    return ModelFile(header, "diffusion_model", family, description)
+
+
+def as_vae(header: Header) -> ModelFile | None:
+    first = find(header, VAE_FILE)
+    if not first or len(first.shape) != 4:
+        return None
+    description = f"a VAE with {first.shape[1]} latent channels"
+    return ModelFile(header, "vae", None, description, has_vae=True, latent_channels=first.shape[1])
+
+
+def as_embedding(header: Header) -> ModelFile:
+    """A textual inversion: one vector list per text encoder; anything else stays unnamed."""
+    names = set(header.tensors)
+    if names in ({"clip_l", "clip_g"}, {"clip_g"}):
+        return ModelFile(header, "embedding", "sdxl", "a textual inversion embedding for SDXL")
+    if len(names) == 1:
+        shape = next(iter(header.tensors.values())).shape
+        family = FAMILY_OF_CONTEXT.get(shape[-1]) if 1 <= len(shape) <= 2 else None
+        if family in ("sd1", "sd2"):
+            description = f"a textual inversion embedding for {TITLES[family]}"
+            return ModelFile(header, "embedding", family, description)
+    return ModelFile(header, "other", None, "a safetensors file of an unknown model")

@@ -1,0 +1,1 @@
+"""The user's photos: found, decoded upright, cropped, reported on."""

@@ -1,0 +1,160 @@
+"""Crops: which parts of a photo are trained, and with which size conditioning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+from ..config.config import InstanceConfig
+from .images import Photo, read_photo
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BUCKET_STEP_PX = 64
+MAX_ZOOM = 1.15
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a crop lies in the resized photo: (width, height) sizes and a (y, x) corner."""
+
+    resized: tuple[int, int]
+    top_left: tuple[int, int]
+    size: tuple[int, int]
+
+    def mirrored(self) -> Window:
+        """The same part of the photo where the photo was mirrored first."""
+        top, left = self.top_left
+        return replace(self, top_left=(top, self.resized[0] - self.size[0] - left))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An image as it is trained, with the numbers of SDXL's size and crop conditioning.
+
+    Args:
+        image: the RGB pixels.
+        original_size: height and width of the upright photo.
+        top_left: y and x of the crop in the resized (and, where `flipped`, mirrored) photo.
+    """
+
+    image: Image
+    original_size: tuple[int, int]
+    top_left: tuple[int, int]
+    flipped: bool
+
+    @property
+    def target_size(self) -> tuple[int, int]:
+        return self.image.height, self.image.width
+
+
+def crops_of(photo: Photo, config: InstanceConfig, index: int) -> list[Crop]:
+    """Decode a photo once and cut its crops; with `flip`, their mirror images follow.
+
+    Args:
+        photo: only its path is used.
+        index: the photo's place in its set; it alone chooses random crops, so that every user
+            interface shows what will be trained.
+    """
+    image = read_photo(photo.path, config.background)
+    windows = windows_of(image.size, config, index)
+    size = (image.height, image.width)
+    crops = [Crop(cut(image, window), size, window.top_left, flipped=False) for window in windows]
+    if config.flip:
+        crops += [mirror(crop, window) for crop, window in zip(crops, windows, strict=True)]
+    return crops
+
+
+def mirror(crop: Crop, window: Window) -> Crop:
+    from PIL import ImageOps
+
+    top_left = window.mirrored().top_left
+    return replace(crop, image=ImageOps.mirror(crop.image), top_left=top_left, flipped=True)
+
+
+def cut(image: Image, window: Window) -> Image:
+    """Resize only the window's part of the photo, however long the photo is."""
+    from PIL.Image import Resampling
+
+    (top, left), (width, height) = window.top_left, window.size
+    x_step, y_step = image.width / window.resized[0], image.height / window.resized[1]
+    right = min((left + width) * x_step, image.width)
+    bottom = min((top + height) * y_step, image.height)
+    box = (left * x_step, top * y_step, right, bottom)
+    return image.resize(window.size, Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def windows_of(size: tuple[int, int], config: InstanceConfig, index: int) -> list[Window]:
+    """Choose the crops of a photo of (width, height) `size`.
+
+    center: `num_crops` squares of the shorter side, evenly spread along the longer from end to
+    end; a single one is centred; those of a square photo are all the same.
+    random: squares at random positions; several have a random zoom of 1 to MAX_ZOOM each.
+    none: one crop, the whole photo in the bucket nearest to its shape, centred.
+    """
+    if config.crop_mode == "none":
+        return [centered_window(size, nearest_bucket(size, config.resolution))]
+    if config.crop_mode == "random":
+        return list(random_windows(size, config, index))
+    return list(spread_windows(size, config))
+
+
+def covering(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size of the photo's own shape that covers the target."""
+    scale = max(target[0] / size[0], target[1] / size[1])
+    return max(target[0], round(size[0] * scale)), max(target[1], round(size[1] * scale))
+
+
+def centered_window(size: tuple[int, int], target: tuple[int, int]) -> Window:
+    width, height = covering(size, target)
+    return Window((width, height), ((height - target[1]) // 2, (width - target[0]) // 2), target)
+
+
+def spread_windows(size: tuple[int, int], config: InstanceConfig) -> Iterator[Window]:
+    square = (config.resolution, config.resolution)
+    width, height = covering(size, square)
+    for number in range(config.num_crops):
+        part = number / (config.num_crops - 1) if config.num_crops > 1 else 0.5
+        top, left = int((height - square[1]) * part), int((width - square[0]) * part)
+        yield Window((width, height), (top, left), square)
+
+
+def random_windows(size: tuple[int, int], config: InstanceConfig, index: int) -> Iterator[Window]:
+    import numpy as np
+
+    rng = np.random.default_rng(index)
+    square = (config.resolution, config.resolution)
+    for _ in range(config.num_crops):
+        zoom = 1 + (MAX_ZOOM - 1) * rng.random() if config.num_crops > 1 else 1.0
+        side = round(config.resolution * zoom)
+        width, height = covering(size, (side, side))
+        top = int(rng.random() * (height - square[1] + 1))
+        left = int(rng.random() * (width - square[0] + 1))
+        yield Window((width, height), (top, left), square)
+
+
+def nearest_bucket(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """The bucket whose shape is nearest to the photo's; of equally near ones the larger."""
+    aspect = math.log(size[0] / size[1])
+
+    def distance(bucket: tuple[int, int]) -> tuple[float, int]:
+        width, height = bucket
+        return round(abs(math.log(width / height) - aspect), 9), -width * height
+
+    return min(buckets(resolution), key=distance)
+
+
+def buckets(resolution: int) -> list[tuple[int, int]]:
+    """Sides in steps of 64 from half the resolution on that fill resolution² as far as they can."""
+    area, step = resolution**2, BUCKET_STEP_PX
+    least = math.ceil(resolution / 2 / step) * step
+    sides = range(least, area // least + 1, step)
+    return [
+        (width, height)
+        for width, height in product(sides, sides)
+        if width * height <= area < min((width + step) * height, width * (height + step))
+    ]

@@ -1,0 +1,65 @@
+"""HEIC photos, as phones make them: read by a package that the trainer's environment has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..environment.environment import missing, worker_command, worker_env
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PACKAGE = "pi_heif"
+AS_JPEG = "Convert it to JPEG, or remove it."
+
+
+def open_heic(stream: BinaryIO, path: Path) -> Image:
+    """Open a photo, upright already; a Python without the package asks the environment's.
+
+    Raises:
+        ConfigError: there is no environment yet, or it cannot read the photo.
+    """
+    try:
+        package = import_module(PACKAGE)
+    except ImportError:
+        return open_elsewhere(path)
+    return package.HeifImageFile(stream)
+
+
+def open_elsewhere(path: Path) -> Image:
+    """Let the trainer's environment turn a photo into a PNG."""
+    from PIL import PngImagePlugin
+
+    if problem := missing():
+        hint = f"Convert it to JPEG, or let the trainer read it: {problem}"
+        raise ConfigError(f"Photo {path} is HEIC.", hint)
+    done = subprocess.run(
+        worker_command("-m", "trainer.photos.heic", str(path)),
+        env=worker_env(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+    )
+    if done.returncode:
+        reason = (done.stderr.decode("utf-8", "replace").splitlines() or ["no reason given"])[-1]
+        raise ConfigError(f"Photo {path} cannot be read: {reason}", AS_JPEG)
+    return PngImagePlugin.PngImageFile(BytesIO(done.stdout))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write a photo to standard output as PNG, with its colour profile."""
+    with Path(arguments[0]).open("rb") as stream:
+        image = import_module(PACKAGE).HeifImageFile(stream)
+        profile = image.info.get("icc_profile")
+        image.save(sys.stdout.buffer, "PNG", icc_profile=profile, compress_level=1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

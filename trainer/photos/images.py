@@ -1,0 +1,304 @@
+"""Photos: files found, decoded upright as sRGB and paired with captions."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..config.config import InstanceConfig
+from ..errors import ConfigError, visible
+from ..files.input_file import check_is_file
+from .captions import read_caption
+from .heic import open_heic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
+    ".heif",
+)  # fmt: skip
+UNREAD_SUFFIXES = (  # pictures too, of formats that are not read
+    ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+)  # fmt: skip
+SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
+FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
+MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
+MAX_SIDE_PX = 65_535  # JPEG's own limit; a line of 256 million pixels would be cropped for hours
+MAX_PHOTO_MIB = 512  # some readers step through a file byte by byte, or hold all of it
+# File beginning, Pillow module, reader. These few only: Image.open also starts Ghostscript.
+READERS = (
+    (b"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
+    (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
+    (b"RIFF", "WebPImagePlugin", "WebPImageFile"),
+    (b"BM", "BmpImagePlugin", "BmpImageFile"),
+    (b"GIF8", "GifImagePlugin", "GifImageFile"),
+    (b"II*\0", "TiffImagePlugin", "TiffImageFile"),
+    (b"MM\0*", "TiffImagePlugin", "TiffImageFile"),
+)
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# What Pillow's readers raise on files that are damaged or made to harm.
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    AssertionError, RuntimeError, EOFError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that decodes, as its file holds it.
+
+    Args:
+        size: width and height in pixels after EXIF orientation.
+        transparent: some pixel shows the background colour.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    caption: str
+    transparent: bool
+
+    @property
+    def name(self) -> str:
+        """The file's name, as it can be shown."""
+        return visible(self.path.name)
+
+
+def find_photos(sources: Sequence[str | Path]) -> list[Path]:
+    """List the image files of folders (not of their subfolders) and single files, each once.
+
+    Raises:
+        ConfigError: a source does not exist or holds no photo.
+    """
+    if not sources:
+        raise ConfigError("There are no photos.", FORMATS_HINT)
+    found: dict[Path, Path] = {}
+    for source in sources:
+        for path in photos_at(Path(source)):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def unread_photos(sources: Sequence[str | Path]) -> list[Path]:
+    """The pictures in folders that are passed by, since their format is not read."""
+    folders = [Path(source) for source in sources if Path(source).is_dir()]
+    files = (path for folder in folders for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
+
+
+def photos_at(source: Path) -> list[Path]:
+    try:
+        if source.is_file():
+            return [source]
+        files = [path for path in source.iterdir() if is_photo_name(path) and path.is_file()]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be opened"
+        hint = "Give an existing folder or file."
+        raise ConfigError(f"Photos {source}: {reason}.", hint) from None
+    if not files:
+        raise ConfigError(f"Folder {source} holds no photos.", FORMATS_HINT)
+    return sorted(files, key=natural_key)
+
+
+def is_photo_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Sort key by which photo2 comes before photo10."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
+
+
+def read_photo(path: str | Path, background: str = "#ffffff") -> Image:
+    """Decode a photo's first frame, upright, as 8-bit sRGB on the background colour.
+
+    Raises:
+        ConfigError: the file is no photo, damaged or above MAX_PIXELS; it names the file.
+    """
+    from PIL import Image
+
+    colour = parse_colour(background)
+    image = decode_photo(Path(path))
+    if image.mode == "RGB":
+        return image
+    opaque = Image.new("RGB", image.size, colour)
+    opaque.paste(image, mask=image.getchannel("A"))
+    return opaque
+
+
+def parse_colour(background: str) -> tuple[int, ...]:
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(background)[:3]
+    except ValueError:
+        raise ConfigError(f"background is {background!r}.", "Give a colour as #rrggbb.") from None
+
+
+def decode_photo(path: Path) -> Image:
+    """Decode the first frame upright: RGB, or RGBA where some pixel is transparent."""
+    from PIL import Image
+
+    check_is_file(path)
+    try:
+        with path.open("rb") as stream:
+            check_bytes(stream, path)
+            image = open_header(stream, path)
+            check_pixels(image.size, path)
+            return to_rgb(upright(image))
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        raise ConfigError(f"Photo {path} cannot be read: {error}.", SAVE_AGAIN) from error
+
+
+def open_header(stream: BinaryIO, path: Path) -> Image:
+    """Read the header only, by the format's own reader.
+
+    Unlike `Image.open` this does not consult Pillow's pixel limit, a global that hosts change.
+    """
+    head = stream.read(12)
+    stream.seek(0)
+    if not head:
+        raise ConfigError(f"Photo {path} is empty (0 bytes).", "Copy it again, or remove it.")
+    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+        return open_heic(stream, path)
+    for start, module, reader in READERS:
+        if head.startswith(start):
+            return getattr(import_module(f"PIL.{module}"), reader)(stream)
+    raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
+
+
+def check_bytes(stream: BinaryIO, path: Path) -> None:
+    mib = os.fstat(stream.fileno()).st_size >> 20
+    if mib > MAX_PHOTO_MIB:
+        raise ConfigError(f"Photo {path} has {mib:,} of at most {MAX_PHOTO_MIB} MiB.", SAVE_AGAIN)
+
+
+def check_pixels(size: tuple[int, int], path: Path) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE_PX or not 0 < width * height <= MAX_PIXELS:
+        raise ConfigError(
+            f"Photo {path} has {width} x {height} pixels.",
+            f"Give photos of 1 to {MAX_PIXELS // 1_000_000} million pixels, at most {MAX_SIDE_PX} "
+            "a side; scale this one down.",
+        )
+
+
+def upright(image: Image) -> Image:
+    """Decode the pixels and apply EXIF orientation."""
+    from PIL import ImageOps
+
+    if image.format == "TIFF":  # its reader turns by itself, and in Pillow 9.5 leaves the tag
+        image.load()
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def to_rgb(image: Image) -> Image:
+    """Convert any mode to 8-bit sRGB, with alpha only where some pixel is transparent."""
+    if image.mode.startswith(("I", "F")):
+        image = to_eight_bits(image)
+    elif image.mode == "P":
+        image = image.convert("RGBA")
+    alpha = None
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+    image = to_srgb(image)
+    image.info = {}  # a palette's transparency or profile must not reach a saved crop
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        image.putalpha(alpha)
+    return image
+
+
+def to_eight_bits(image: Image) -> Image:
+    """Scale deep grey; white is 65535, for floats 1 or 255 if that holds all, or the brightest."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)  # (H, W)
+    if image.mode == "F":
+        values = np.nan_to_num(values)
+    brightest = float(values.max())
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    white = next((white for white in whites if brightest <= white), brightest)
+    strips = np.array_split(values, 64)  # the whole as float64 would be 2 GiB at 256 megapixels
+    grey = Image.fromarray(np.concatenate([eight_bits(strip, white) for strip in strips]))
+    if "transparency" in image.info:  # a 16-bit PNG's one transparent shade
+        opaque = values != image.info["transparency"]
+        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    grey.info["icc_profile"] = image.info.get("icc_profile")
+    return grey
+
+
+def eight_bits(values: NDArray[Any], white: float) -> NDArray[Any]:
+    import numpy as np
+
+    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
+
+
+def to_srgb(image: Image) -> Image:
+    """Convert to RGB by the embedded profile; one that does not fit counts as none."""
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if image.mode not in ("L", "CMYK"):
+        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    if not profile:
+        return image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+    return transform.apply(image)
+
+
+def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> list[Photo]:
+    """Find the photos, decode each fully once and pair it with its caption.
+
+    Args:
+        on_skip: told of each photo left out: of a format that is not read, or damaged where
+            `config.bad_images` is "skip".
+
+    Raises:
+        ConfigError: a photo or caption is bad and not skipped, or no photo is left.
+    """
+    parse_colour(config.background)
+    photos: list[Photo] = []
+    for path in find_photos(config.instance_images):
+        try:
+            photos.append(load_photo(path, config))
+        except ConfigError as error:
+            if config.bad_images == "refuse":
+                raise
+            on_skip(error)
+    for path in unread_photos(config.instance_images):
+        on_skip(ConfigError(f"Photo {path} is left out: its format is not read.", SAVE_AGAIN))
+    if not photos:
+        raise ConfigError(f"No photo of {config.instance_images} can be used.", FORMATS_HINT)
+    return photos
+
+
+def load_photo(path: Path, config: InstanceConfig) -> Photo:
+    check_name(path)
+    image = decode_photo(path)
+    caption = read_caption(path, config.caption_mode, config.instance_prompt)
+    return Photo(path, image.size, caption, transparent=image.mode == "RGBA")
+
+
+def check_name(path: Path) -> None:
+    """Refuse names that are no text, as on Linux from an archive in an old encoding."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"Photo {path} has a name that is not UTF-8.", "Rename it.") from None

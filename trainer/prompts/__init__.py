@@ -1,0 +1,1 @@
+"""Prompts as CLIP reads them."""

@@ -1,0 +1,193 @@
+"""The terminal's commands; flags come from the config's settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..config.config import Config, all_settings, read_config_file
+from ..config.presets import PRESETS, preset_values
+from ..environment.environment import doctor
+from ..errors import ConfigError
+from ..files.atomic import new_folder, numbered
+from ..model_files.identify import describe
+from ..runs.events import Event, Failed
+from ..runs.run import Run
+from .draw_commands import add_class_images, add_sample
+from .flags import RUNS, add_events, add_settings, given_values
+from .plan_command import add_plan_flags, show_plan
+from .show import is_main_process, json_report, run_job
+
+if TYPE_CHECKING:
+    from ..runs.control import Control, Report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code: 0 done, 2 bad input, 3 stopped, 1 anything else."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return options.execute(options)
+    except ConfigError as error:
+        if getattr(options, "events", False):
+            json_report(sys.stdout)(Failed("config", error.message, error.hint, ""))
+        print(f"Error: {error.message} {error.hint}", file=sys.stderr)
+        return 2
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dreambooth.py", description="DreamBooth for Stable Diffusion: photos in, a LoRA out."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_train(commands.add_parser("train", help="train a LoRA", allow_abbrev=False))
+    add_plan(commands.add_parser("plan", help="say what a training will need", allow_abbrev=False))
+    add_class_images(
+        commands.add_parser("class-images", help="make class images", allow_abbrev=False)
+    )
+    add_sample(commands.add_parser("sample", help="draw pictures", allow_abbrev=False))
+    add_demo(
+        commands.add_parser("demo", help="watch it learn on a built-in model", allow_abbrev=False)
+    )
+    inspect = commands.add_parser("inspect", help="say what a checkpoint or LoRA is")
+    inspect.add_argument("file")  # as text: "./embedded" is a folder, "embedded" the built-in model
+    inspect.set_defaults(execute=run_inspect)
+    check = commands.add_parser("doctor", help="say what this machine has, and what will be used")
+    check.set_defaults(execute=run_doctor)
+    return parser
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="JSON file of settings; flags come on top")
+    parser.add_argument("--preset", choices=list(PRESETS), help="named starting point")
+    parser.add_argument("--run", type=Path, help="run folder; else runs/<name of the output>")
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting by its name"
+    )
+    add_events(parser)
+    for group in dict.fromkeys(name for name, _ in all_settings()):
+        section = parser.add_argument_group(group)
+        add_settings(section, (spec for name, spec in all_settings() if name == group))
+    parser.set_defaults(execute=run_train)
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    add_train(parser)
+    add_plan_flags(parser)
+    parser.set_defaults(execute=run_plan)
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, help="run folder; else runs/demo")
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped demonstration")
+    add_events(parser)
+    parser.set_defaults(execute=run_demo)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    # Whole paths: a run may go on from another working folder.
+    config = Config.from_values(train_values(options)).with_paths(os.path.abspath)
+    run = choose_run(options, Path(config.result.output).stem)
+
+    def execute(report: Report, control: Control) -> Event:
+        from ..worker.training.loop import train
+        from ..worker.training.training import Job
+
+        return train(Job(config, run, options.resume, report, control))
+
+    return run_job(options, run, execute)
+
+
+def train_values(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings from the stopped run, the config file, the preset, the flags; later ones win."""
+    values: dict[str, Any] = {}
+    if options.resume and options.run is not None:
+        values |= read_config_file(Run(options.run).config)
+    if options.config is not None:
+        values |= read_config_file(options.config)
+    if options.preset is not None:
+        values |= preset_values(options.preset)
+    values |= given_values(options)
+    for assignment in options.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment!r} has no '='.", "Write --set name=value.")
+        values[name.strip()] = value
+    return values
+
+
+def choose_run(options: argparse.Namespace, stem: str) -> Run:
+    """The run folder: the given one, or one named after the stem.
+
+    Raises:
+        ConfigError: a new run would mix with one that is there, or none is there to go on with.
+    """
+    if options.resume:
+        run = Run(options.run or newest_run(stem))
+        if not run.config.exists():
+            raise ConfigError(f"There is no run {run.folder} to go on with.", "Give --run FOLDER.")
+        return run
+    if not is_main_process():
+        return Run(options.run or RUNS / stem)  # of which it uses the cache beside it
+    return new_run(options.run, stem)
+
+
+def new_run(folder: Path | None, stem: str) -> Run:
+    """A run in the given folder, which is not there yet, or in one named after the stem."""
+    if folder is None:
+        return Run(new_folder(RUNS, stem))
+    try:
+        exists = folder.exists()
+    except OSError as error:
+        hint = "Give another folder."
+        raise ConfigError(f"The run folder {folder}: {error.strerror}.", hint) from None
+    if exists:
+        raise ConfigError(f"The run folder {folder} exists.", "Give --resume, or another folder.")
+    return Run(folder)
+
+
+def newest_run(stem: str) -> Path:
+    """The newest run of this name: the last of stem, stem_2, ..., whatever the clock said."""
+    found = [folder for folder in numbered(RUNS, stem) if Run(folder).config.exists()]
+    return found[-1] if found else RUNS / stem
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    return show_plan(Config.from_values(train_values(options)), options)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    run = choose_run(options, "demo")
+
+    def execute(report: Report, control: Control) -> Event:
+        from ..worker.evaluation import demo
+        from ..worker.training.training import Job
+
+        config = demo.demo_config(run.folder)
+        return demo.run_demo(Job(config, run, options.resume, report, control))
+
+    code = run_job(options, run, execute)
+    if code == 0:
+        from ..worker.evaluation.demo import LOOK, SHEET
+
+        seen = f"Look at {run.folder / SHEET}, or at {run.report} in a browser."
+        print(f"{seen} {LOOK}", file=sys.stderr)
+    return code
+
+
+def run_inspect(options: argparse.Namespace) -> int:
+    from ..worker.base.embedded import base_path
+
+    print(describe(base_path(options.file)))
+    return 0
+
+
+def run_doctor(_options: argparse.Namespace) -> int:
+    print(doctor())
+    return 0

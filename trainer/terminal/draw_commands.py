@@ -1,0 +1,100 @@
+"""The terminal's commands that draw: class images, and pictures with or without a LoRA."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.config import ModelConfig, PriorConfig, all_settings, check_side, read_group
+from ..config.settings import Setting, check_value, parse_value, settings_of
+from ..errors import ConfigError
+from ..runs.events import Event
+from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
+from .show import run_job
+
+if TYPE_CHECKING:
+    from ..runs.control import Control, Report
+
+
+def add_class_images(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser, [*settings_of(ModelConfig), *settings_of(PriorConfig), *shared_settings()])
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where sets are kept")
+    add_events(parser)
+    parser.set_defaults(execute=run_class_images)
+
+
+def add_sample(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser, [*settings_of(ModelConfig), *shared_settings()])
+    parser.add_argument("--lora", type=Path, help="LoRA file")
+    parser.add_argument("--strength", type=finite, default=1.0, help="of the LoRA")
+    parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
+    parser.add_argument("--negative-prompt", default="")
+    parser.add_argument("--number", type=at_least(1), default=1, help="pictures per prompt")
+    parser.add_argument("--guidance-scale", type=finite, default=7.5)
+    parser.add_argument("--steps", type=at_least(1), default=25, help="sampling steps")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the first picture")
+    parser.add_argument("--output", type=Path, default=Path("samples"), help="folder")
+    add_events(parser)
+    parser.set_defaults(execute=run_sample)
+
+
+def shared_settings() -> list[Setting]:
+    return [spec for _, spec in all_settings() if spec.name in ("resolution", "mixed_precision")]
+
+
+def run_class_images(options: argparse.Namespace) -> int:
+    values = given_values(options)
+    model, prior = read_group(ModelConfig, values), read_group(PriorConfig, values)
+    if not prior.enabled:
+        raise ConfigError("class_prompt is empty.", 'Give --class-prompt "a photo of a dog".')
+    resolution, precision = read_shared(model, values)
+
+    def execute(report: Report, control: Control) -> Event:
+        from ..worker.drawing.jobs import class_images_job
+        from ..worker.training.prepare import open_parts
+
+        parts = open_parts(model, precision, report)
+        last, folder = class_images_job(parts, prior, resolution, options.cache, control)
+        print(f"Class images: {folder}", file=sys.stderr)
+        return last
+
+    return run_job(options, None, execute)
+
+
+def run_sample(options: argparse.Namespace) -> int:
+    values = given_values(options)
+    model = read_group(ModelConfig, values)
+    resolution, precision = read_shared(model, values)
+
+    def execute(report: Report, control: Control) -> Event:
+        from ..worker.drawing.jobs import Lora, Pictures, sample_job
+        from ..worker.training.prepare import open_parts
+
+        parts = open_parts(model, precision, report)
+        lora = None if options.lora is None else Lora(options.lora, options.strength)
+        pictures = Pictures(
+            prompts=options.prompt,
+            number=options.number,
+            negative_prompt=options.negative_prompt,
+            guidance_scale=options.guidance_scale,
+            inference_steps=options.steps,
+            seed=options.seed,
+            size=(resolution, resolution),
+            output=options.output,
+        )
+        return sample_job(parts, pictures, lora, control)
+
+    return run_job(options, None, execute)
+
+
+def read_shared(model: ModelConfig, values: dict[str, Any]) -> tuple[int, str]:
+    """The resolution and precision of commands that draw but do not train."""
+    found: list[Any] = []
+    for spec in shared_settings():
+        found.append(parse_value(spec, values.get(spec.name, spec.default)))
+        check_value(spec, found[-1])
+    resolution, precision = found
+    check_side(model.base, resolution)
+    return resolution, precision

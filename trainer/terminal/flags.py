@@ -1,0 +1,62 @@
+"""Flags of the terminal's commands, most of them made from the config's settings."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..config.config import all_settings
+from ..config.settings import Setting
+
+RUNS = Path("runs")
+CACHE = RUNS / "cache"
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """How argparse reads a whole number with a lower bound."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {smallest}")
+        return int(text)
+
+    return read
+
+
+def finite(text: str) -> float:
+    """How argparse reads a number that is neither infinite nor none."""
+    if not math.isfinite(float(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no number")
+    return float(text)
+
+
+def add_events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--events", action="store_true", help="print events as lines of JSON")
+
+
+def add_settings(section: Any, specs: Iterable[Setting]) -> None:
+    """One flag per setting; only those that are given arrive in the options."""
+    for spec in specs:
+        shape: dict[str, Any] = {}
+        if spec.type is tuple:
+            shape["nargs"] = "+"
+        elif spec.type is bool:
+            shape = {"nargs": "?", "const": "true"}
+        default = "" if spec.required or spec.default in ("", ()) else f" (default: {spec.default})"
+        section.add_argument(
+            spec.flag,
+            dest=spec.name,
+            default=argparse.SUPPRESS,
+            metavar="|".join(spec.choices) or spec.name.rpartition("_")[2].upper(),
+            help=(spec.help + default).replace("%", "%%"),
+            **shape,
+        )
+
+
+def given_values(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags."""
+    names = {spec.name for _, spec in all_settings()}
+    return {name: value for name, value in vars(options).items() if name in names}

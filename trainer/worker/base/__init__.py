@@ -1,0 +1,1 @@
+"""The frozen base model, loaded part by part from its file."""

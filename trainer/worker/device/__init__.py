@@ -1,0 +1,1 @@
+"""The device: where and in what format to compute, its memory, its failures."""

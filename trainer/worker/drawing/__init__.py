@@ -1,0 +1,1 @@
+"""Images sampled from the model: class images, samples, comparisons."""

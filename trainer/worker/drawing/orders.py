@@ -1,0 +1,61 @@
+"""Jobs that a host starts besides training: class images, and pictures without and with a LoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...config.config import (
+    Config,
+    InstanceConfig,
+    ModelConfig,
+    PriorConfig,
+    TrainingConfig,
+    read_group,
+)
+from ...config.settings import parse_value, settings_of
+from ...runs.control import Control, Report
+from ...runs.events import Event
+from ...runs.run import Run
+from ..training.prepare import open_parts
+from ..training.training import sample_prompts
+from .jobs import Lora, Pictures, class_images_job, sample_job
+
+
+def run_class_images(job: Mapping[str, Any], run: Run, report: Report, control: Control) -> Event:
+    """Make the class images that a training with these settings would make."""
+    settings = job["settings"]
+    read = {
+        spec.name: parse_value(spec, settings.get(spec.name, spec.default))
+        for group in (InstanceConfig, TrainingConfig)
+        for spec in settings_of(group)
+        if spec.name in ("resolution", "mixed_precision")
+    }
+    parts = open_parts(read_group(ModelConfig, settings), read["mixed_precision"], report)
+    prior = read_group(PriorConfig, settings)
+    last, _ = class_images_job(parts, prior, read["resolution"], run.cache, control)
+    return last
+
+
+def run_compare(job: Mapping[str, Any], _run: Run, report: Report, control: Control) -> Event:
+    """Draw a training's sample prompts with the base alone, and with the LoRA and equal seeds."""
+    config = Config.from_dict(job["config"])
+    samples, side = config.samples, config.instance.resolution
+    pictures = Pictures(
+        prompts=sample_prompts(config),
+        number=job["number"],
+        negative_prompt=samples.sample_negative_prompt,
+        guidance_scale=samples.sample_guidance_scale,
+        inference_steps=samples.sample_inference_steps,
+        seed=samples.sample_seed,
+        size=(side, side),
+        output=Path(job["output"]),
+    )
+    precision = config.training.mixed_precision
+    for name, lora in (("before", None), ("after", Lora(Path(job["lora"])))):
+        parts = open_parts(config.model, precision, report)
+        folder = pictures.output / name
+        last = sample_job(parts, replace(pictures, output=folder), lora, control)
+    return last

@@ -1,0 +1,134 @@
+"""The pictures by which a training on the embedded model is judged, the same for every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...runs.control import Control
+from ..drawing.jobs import Lora, encode_with
+from ..drawing.sampler import Sampler, draw, starting_noise
+from ..minisd.names import BACKGROUND_PHRASES, BACKGROUNDS, CLASSES, COLOURS
+from ..minisd.parts import SIDE_PX
+from ..minisd.render import render
+from ..minisd.scene import Look, Scene, random_scene, with_article
+from ..minisd.subject import view_of
+from ..training.prepare import Parts
+from .measures import Pictures
+
+GUIDANCE_SCALE, INFERENCE_STEPS = 4.0, 20
+BATCH = 16
+FIRST_SEED = 1000  # of pictures
+PHOTO_PLACES = ("meadow", "room", "beach", "snow", "city")  # the places in the training photos
+
+
+def photos(look: Look, number: int, seed: int = 0) -> list[Image.Image]:
+    """Views to train on, each in another place."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    places = [PHOTO_PLACES[i % len(PHOTO_PLACES)] for i in range(number)]
+    return [Image.fromarray(render(view_of(look, rng, place)).image) for place in places]
+
+
+def save_photos(pictures: Sequence[Image.Image], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures, start=1):
+        picture.save(folder / f"photo_{number}.png")
+
+
+def draw_prompts(
+    parts: Parts,
+    prompts: Sequence[str],
+    control: Control,
+    lora: Lora | None = None,
+    inference_steps: int | None = None,
+) -> list[Image.Image]:
+    """One picture per prompt; the picture's place in the list is its seed."""
+    table = encode_with(parts, lora, [*prompts, ""])
+    drawer = parts.drawer()
+    steps = inference_steps or INFERENCE_STEPS
+    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, steps, control.check)
+    pictures: list[Image.Image] = []
+    for start in range(0, len(prompts), BATCH):
+        some = list(prompts[start : start + BATCH])
+        seeds = range(FIRST_SEED + start, FIRST_SEED + start + len(some))
+        noise = torch.cat([starting_noise(drawer, sampler, seed) for seed in seeds])
+        pictures += draw(drawer, sampler, table[some], table[[""]], noise)
+    return pictures
+
+
+def unseen_places() -> list[str]:
+    return [place for place in BACKGROUNDS if place not in PHOTO_PLACES for _ in range(2)]
+
+
+def nouns_but(class_noun: str) -> list[str]:
+    return [noun for noun in CLASSES if noun != class_noun]
+
+
+def gallery_prompts(class_noun: str, trigger: str) -> list[str]:
+    """What the judge is shown.
+
+    Two of the subject in each place that no photo shows, as many of its bare class noun, one of
+    each other class, and the subject in each named colour, none of which is its own.
+
+    Args:
+        trigger: the words for the subject, as "sks dog".
+    """
+    places = unseen_places()
+    return [
+        *(f"a photo of a {trigger} {BACKGROUND_PHRASES[place][0]}" for place in places),
+        *[f"a photo of a {class_noun}"] * len(places),
+        *(f"a photo of a {noun}" for noun in nouns_but(class_noun)),
+        *(f"a photo of {with_article(f'{colour} {trigger}')}" for colour in COLOURS),
+    ]
+
+
+def gallery(
+    class_noun: str, drawn: Sequence[Image.Image], photos: Sequence[Image.Image]
+) -> Pictures:
+    """What was drawn of `gallery_prompts`, sorted."""
+    places, colours = unseen_places(), list(COLOURS)
+    count = len(places)
+    return Pictures(
+        subject=drawn[:count],
+        places=places,
+        class_noun=drawn[count : 2 * count],
+        others=drawn[2 * count : -len(colours)],
+        other_nouns=nouns_but(class_noun),
+        coloured=drawn[-len(colours) :],
+        colours=colours,
+        photos=photos,
+    )
+
+
+def perfect_gallery(look: Look, photos: Sequence[Image.Image]) -> Pictures:
+    """What a model would draw that has learnt the subject and forgotten nothing."""
+    rng = np.random.Generator(np.random.PCG64(FIRST_SEED))
+    places, other_nouns = unseen_places(), nouns_but(look.class_noun)
+
+    def picture(scene: Scene) -> Image.Image:
+        return Image.fromarray(render(scene).image)
+
+    coloured = (replace(look, colour=colour) for colour in COLOURS.values())
+    return Pictures(
+        subject=[picture(view_of(look, rng, place)) for place in places],
+        places=places,
+        class_noun=[picture(ordinary(look.class_noun, rng)) for _ in places],
+        others=[picture(ordinary(noun, rng)) for noun in other_nouns],
+        other_nouns=other_nouns,
+        coloured=[picture(view_of(other, rng)) for other in coloured],
+        colours=list(COLOURS),
+        photos=photos,
+    )
+
+
+def ordinary(class_noun: str, rng: np.random.Generator) -> Scene:
+    """A scene of one class, as the model was trained on."""
+    while True:
+        scene = random_scene(rng)
+        if scene.look is not None and scene.look.class_noun == class_noun:
+            return scene

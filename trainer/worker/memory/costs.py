@@ -1,0 +1,221 @@
+"""What each part of a job costs in memory and work, from the checkpoint's header alone.
+
+Legend: B images, C latent channels, h w latent height and width, L = 77 tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...config.config import LoraConfig, ModelConfig
+from ..base import models
+from ..base.models import BaseModel, PromptEmbeds
+from ..drawing.sampler import Drawer, Sampler, guided_conditions, precision
+from ..objective.loss import Batch, diffusion_loss
+from ..trainable.lora import wrap_layers
+from .meter import Cost, measure, norms_in_float32, without_contents
+
+CPU = torch.device("cpu")
+MAX_POSITION = 77
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """The number format of the base, and whether norms are computed in it: on a CPU they are."""
+
+    dtype: torch.dtype
+    on_cpu: bool
+
+    @property
+    def traced(self) -> torch.dtype:
+        """The format in which a CPU, fake or not, can do the same: of the same size."""
+        return torch.bfloat16 if self.dtype == torch.float16 else self.dtype
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that the cost of a forward and backward pass depends on.
+
+    Args:
+        num_images: in one forward pass, class images included.
+        resolution: side in pixels.
+    """
+
+    model: ModelConfig
+    lora: LoraConfig
+    numbers: NumberFormat
+    num_images: int
+    resolution: int
+    checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of the base's parts as they are used: the VAE and frozen text encoders in float32."""
+
+    unet: int
+    text_encoders: int
+    vae: int
+
+
+@cache
+def sizes(model: ModelConfig, dtype: torch.dtype) -> Sizes:
+    base = models.open_base(model)
+    with torch.device("meta"):
+        encoders = models.load_text_encoders(base, torch.float32)
+        unet, vae = models.load_unet(base, dtype), models.load_vae(base)
+    return Sizes(num_bytes([unet]), num_bytes(encoders), num_bytes([vae]))
+
+
+def num_bytes(parts: Iterable[nn.Module]) -> int:
+    return sum(parameter.nbytes for part in parts for parameter in part.parameters())
+
+
+@cache
+def num_trainable(model: ModelConfig, lora: LoraConfig) -> int:
+    """The exact number of the LoRA's weights."""
+    _, unet, encoders = trained_models(model, lora, torch.float32)
+    found = [p for part in (unet, *encoders) for p in part.parameters() if p.requires_grad]
+    return sum(parameter.numel() for parameter in found)
+
+
+def trained_models(
+    model: ModelConfig, lora: LoraConfig, dtype: torch.dtype
+) -> tuple[BaseModel, nn.Module, list[Any]]:
+    """The U-Net, and the text encoders that are trained, with the LoRA and without contents."""
+    base = models.open_base(model)
+    encoders: list[Any] = []
+    with torch.device("meta"):
+        unet = models.load_unet(base, dtype)
+        if lora.train_text_encoder:
+            encoders = models.load_text_encoders(base, dtype)
+        adapter = wrap_layers(base.family, unet, encoders, lora)
+    for parameter in adapter.parameters():
+        parameter.data = parameter.data.float()
+    return base, unet, encoders
+
+
+def step_cost(step: Step) -> Cost:
+    """Of one forward and backward pass: one image's, which is found once, times their number."""
+    lora = replace(step.lora, alpha=None, save_precision="fp16")  # neither has a say in it
+    one = single_cost(replace(step, lora=lora, num_images=1))
+    return Cost(step.num_images * one.peak_bytes, step.num_images * one.flop)
+
+
+@cache
+def single_cost(step: Step) -> Cost:
+    dtype = step.numbers.traced
+    base, unet, encoders = trained_models(step.model, step.lora, dtype)
+    if step.checkpointing:
+        switch_checkpointing_on(unet)
+    if not step.numbers.on_cpu:
+        norms_in_float32(unet, *encoders)
+    noise_scheduler = models.load_noise_scheduler(base)
+    side = latent_side(step.model, step.resolution)
+
+    def compute() -> None:
+        with precision(CPU, dtype):
+            prompts = fake_prompts(base, unet, step.num_images)
+            if encoders:
+                texts = [""] * step.num_images
+                prompts = models.encode_prompts(base.family, encoders, texts)
+            loss, _ = diffusion_loss(
+                unet, noise_scheduler, fake_batch(step.num_images, side, prompts)
+            )
+        loss.backward()
+
+    with without_contents(unet, *encoders):
+        return measure(compute, unet, *encoders)
+
+
+def switch_checkpointing_on(unet: Any) -> None:
+    unet.enable_gradient_checkpointing()
+    unet.train()  # checkpointing looks at this; nothing else does
+
+
+def fake_prompts(base: BaseModel, unet: Any, count: int) -> PromptEmbeds:
+    embeds = torch.zeros(count, MAX_POSITION, unet.config.cross_attention_dim)
+    if base.family.name != "sdxl":
+        return PromptEmbeds(embeds, None)
+    time_ids = 6 * unet.config.addition_time_embed_dim
+    pooled = unet.config.projection_class_embeddings_input_dim - time_ids
+    return PromptEmbeds(embeds, torch.zeros(count, pooled))
+
+
+def fake_batch(count: int, side: int, prompts: PromptEmbeds) -> Batch:
+    latents = torch.zeros(count, 4, side, side)  # (B, C, h, w)
+    return Batch(
+        latents=latents,
+        noise=latents,
+        timesteps=torch.zeros(count, dtype=torch.long),
+        prompts=prompts,
+        time_ids=None if prompts.pooled is None else torch.zeros(count, 6, dtype=torch.long),
+        loss_weight=torch.ones(count),
+        is_class=torch.zeros(count, dtype=torch.bool),
+    )
+
+
+@cache
+def latent_side(model: ModelConfig, resolution: int) -> int:
+    with torch.device("meta"):
+        return resolution // models.vae_factor(models.load_vae(models.open_base(model)))
+
+
+@cache
+@torch.no_grad()
+def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolution: int) -> Cost:
+    """Of one sampling step of so many pictures, with and without prompt at once."""
+    base = models.open_base(model)
+    with torch.device("meta"):
+        unet = models.load_unet(base, numbers.traced)
+    if not numbers.on_cpu:
+        norms_in_float32(unet)
+    sampler = Sampler((resolution, resolution), 1.0, 1, lambda: None)
+    side = latent_side(model, resolution)
+
+    def compute() -> None:
+        latents = torch.zeros(2 * count, 4, side, side)
+        prompts = fake_prompts(base, unet, count)
+        drawer: Any = Drawer(unet, None, None, CPU, numbers.traced)  # pyright: ignore
+        conditions = guided_conditions(drawer, sampler, prompts, prompts[:1])
+        with precision(CPU, numbers.traced):
+            unet(latents, torch.zeros((), dtype=torch.long), **conditions)
+
+    with without_contents(unet):
+        return measure(compute, unet)
+
+
+@cache
+@torch.no_grad()
+def vae_cost(model: ModelConfig, resolution: int, *, decoding: bool) -> Cost:
+    """Of one picture through the VAE, decoded in tiles."""
+    with torch.device("meta"):
+        vae: Any = models.load_vae(models.open_base(model))
+
+    def compute() -> None:
+        if decoding:
+            vae.enable_tiling()
+            side = resolution // models.vae_factor(vae)
+            vae.decode(torch.zeros(1, 4, side, side))
+        else:
+            vae.encode(torch.zeros(1, 3, resolution, resolution))
+
+    with without_contents(vae):
+        return measure(compute, vae)
+
+
+@cache
+@torch.no_grad()
+def text_cost(model: ModelConfig) -> Cost:
+    """Of one prompt through the frozen text encoders."""
+    base = models.open_base(model)
+    with torch.device("meta"):
+        encoders = models.load_text_encoders(base, torch.float32)
+    with without_contents(*encoders):
+        return measure(lambda: models.encode_prompts(base.family, encoders, [""]), *encoders)

@@ -1,0 +1,245 @@
+"""What a training will need, in memory and work, before anything is loaded or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import psutil
+import torch
+
+from ...config.config import Config
+from ...photos.images import find_photos
+from ..device.device import DTYPES, best_device, choose_precision
+from ..device.memory import GIB, free_bytes
+from ..drawing.class_images import choose_batch_size
+from .costs import sampling_cost, sizes, step_cost, text_cost, vae_cost
+from .need import CUDA_CONTEXT_BYTES, Machine, training_memory, training_step, uses_checkpointing
+
+TERA = 10**12
+Phases = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that would save memory, and what is needed with it and those before it."""
+
+    setting: str
+    saved_bytes: int
+    total_bytes: int
+    cost: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to compute; how long it takes depends on the device."""
+
+    num_photos: int
+    num_class_images: int
+    num_steps: int
+    tera_flop_per_step: float
+    tera_flop_class_images: float
+    tera_flop_total: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Predicted bytes of every phase by kind, what there is for them, and what would save some."""
+
+    machine: Machine
+    checkpointing: bool
+    phases: Phases
+    changes: Sequence[Change]
+    work: Work
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(sum(items.values()) for items in self.phases.values())
+
+    @property
+    def fits(self) -> bool:
+        return self.peak_bytes <= self.machine.usable_bytes
+
+
+def this_machine(mixed_precision: str) -> Machine:
+    """The device that a run here would use."""
+    device = best_device()
+    dtype = DTYPES[choose_precision(mixed_precision, device)]
+    program = psutil.Process().memory_info().rss if device == "cpu" else 0
+    return Machine(device, dtype, free_bytes(torch.device(device)), program)
+
+
+def card(mixed_precision: str, memory_gib: float) -> Machine:
+    """A GPU with so much memory, which nothing else uses."""
+    precision = "bf16" if mixed_precision == "auto" else mixed_precision
+    return Machine("cuda", DTYPES[precision], round(memory_gib * GIB) - CUDA_CONTEXT_BYTES)
+
+
+def make_plan(config: Config, machine: Machine) -> Plan:
+    """Predict every phase of a run.
+
+    Raises:
+        ConfigError: the base or the photos cannot be used.
+    """
+    checkpointing = uses_checkpointing(config, machine)
+    phases = all_phases(config, machine, checkpointing=checkpointing)
+    return Plan(
+        machine,
+        checkpointing,
+        phases,
+        changes_that_help(config, machine, peak_bytes, checkpointing=checkpointing),
+        count_work(config, machine, checkpointing=checkpointing),
+    )
+
+
+def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phases:
+    """Bytes by phase and kind, in the order of a run."""
+    model, side, numbers = config.model, config.instance.resolution, machine.numbers
+    parts, on_cpu = sizes(model, machine.dtype), machine.device == "cpu"
+    training = training_memory(config, machine, checkpointing=checkpointing)
+    decoding = vae_cost(model, side, decoding=True).peak_bytes
+    encoding = vae_cost(model, side, decoding=False).peak_bytes
+    draws = config.prior.enabled and config.prior.class_images is None
+    phases: dict[str, dict[str, int]] = {
+        "text encoding": {
+            "weights": parts.text_encoders,
+            "activations": text_cost(model).peak_bytes,
+        },
+        "caching": {"weights": parts.vae + draws * parts.unet, "activations": encoding},
+        "training": training,
+        "sampling": {
+            **{kind: training[kind] for kind in ("weights", "adapter", "optimizer")},
+            "VAE": 0 if on_cpu else parts.vae,
+            "activations": max(decoding, sampling_cost(model, numbers, 1, side).peak_bytes),
+        },
+    }
+    if draws:
+        count = class_batch_size(config, machine)
+        drawing = max(decoding, sampling_cost(model, numbers, count, side).peak_bytes)
+        phases["class images"] = {"weights": parts.unet + parts.vae, "activations": drawing}
+    program = {"program": machine.program_bytes} if on_cpu else {}
+    return {name: {**program, **items} for name, items in phases.items()}
+
+
+def class_batch_size(config: Config, machine: Machine) -> int:
+    unet_bytes = sizes(config.model, machine.dtype).unet
+    chosen = choose_batch_size(
+        config.instance.resolution, machine.device, machine.free_bytes - unet_bytes
+    )
+    return config.prior.class_batch_size or chosen
+
+
+def peak_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
+    """Of the whole run."""
+    phases = all_phases(config, machine, checkpointing=checkpointing)
+    return max(sum(items.values()) for items in phases.values())
+
+
+def training_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
+    """Of training alone."""
+    return sum(training_memory(config, machine, checkpointing=checkpointing).values())
+
+
+def describe_savings(config: Config, machine: Machine, *, checkpointing: bool) -> str:
+    """Say in one line what each setting would save that makes a training smaller."""
+    nothing_free = replace(machine, free_bytes=0)
+    found = [
+        f"{change.setting} saves {change.saved_bytes / GIB:.2f} GiB"
+        for change in changes_that_help(
+            config, nothing_free, training_bytes, checkpointing=checkpointing
+        )
+    ]
+    return f"What would help, the least harmful first: {'; '.join(found)}." if found else ""
+
+
+def changes_that_help(
+    config: Config,
+    machine: Machine,
+    needed: Callable[[Config, Machine, bool], int],
+    *,
+    checkpointing: bool,
+) -> list[Change]:
+    """Settings that make smaller what is needed, the least harmful first, until it fits."""
+    changes: list[Change] = []
+    peak = needed(config, machine, checkpointing)
+    for values, cost in smaller_settings(config, checkpointing=checkpointing):
+        if peak <= machine.usable_bytes:
+            break
+        config = Config.from_values(config.flat() | values)
+        checkpointing = checkpointing or "gradient_checkpointing" in values
+        if "mixed_precision" in values:
+            machine = replace(machine, dtype=torch.bfloat16)
+        smaller = needed(config, machine, checkpointing)
+        if smaller < peak:
+            setting = ", ".join(f"{name} {value}" for name, value in values.items())
+            changes.append(Change(setting, peak - smaller, smaller, cost))
+        peak = smaller
+    return changes
+
+
+def smaller_settings(
+    config: Config, *, checkpointing: bool
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Settings to change, one after the other, and what each costs."""
+    training, side, rank = config.training, config.instance.resolution, config.lora.rank
+    if not checkpointing:
+        yield {"gradient_checkpointing": "on"}, "slower by about 40 %, the same result"
+    if training.train_batch_size > 1:
+        steps = training.train_batch_size * training.gradient_accumulation_steps
+        values = {"train_batch_size": 1, "gradient_accumulation_steps": steps}
+        yield values, "slower, the same result"
+    if config.prior.enabled and config.prior.class_batch_size != 1:
+        yield {"class_batch_size": 1}, "class images are drawn one by one"
+    if training.mixed_precision == "no":
+        yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
+    if config.lora.train_text_encoder:
+        yield {"train_text_encoder": False}, "the rare word is learnt by the U-Net alone"
+    if rank > 4:
+        yield {"rank": max(4, rank // 4)}, "the LoRA holds less"
+    for share in (0.75, 0.5):
+        if round(side * share / 64) * 64 >= 256:
+            yield {"resolution": round(side * share / 64) * 64}, "less detail is learnt"
+
+
+def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work:
+    """How much there is to compute; class images that are there already need none of it."""
+    photos = len(find_photos(config.instance.instance_images))
+    prior, side, samples = config.prior, config.instance.resolution, config.samples
+    windows = config.training.gradient_accumulation_steps
+    step = training_step(config, machine, checkpointing=checkpointing)
+    per_step = windows * step_cost(step).flop
+    drawn = prior.num_class_images if prior.enabled and prior.class_images is None else 0
+    sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
+    decoded = vae_cost(config.model, side, decoding=True).flop
+    if prior.enabled and prior.prior_target == "prediction":  # half of a sampling step, by the base
+        per_step += windows * config.training.train_batch_size * sampled / 2
+    drawing = drawn * (prior.class_inference_steps * sampled + decoded)
+    num_samples = config.training.max_train_steps // (samples.sample_every or 10**9) + 1
+    num_samples *= max(1, len(samples.sample_prompts))
+    sampling = num_samples * (samples.sample_inference_steps * sampled + decoded)
+    total = config.training.max_train_steps * per_step + drawing + sampling
+    return Work(
+        num_photos=photos,
+        num_class_images=drawn,
+        num_steps=config.training.max_train_steps,
+        tera_flop_per_step=per_step / TERA,
+        tera_flop_class_images=drawing / TERA,
+        tera_flop_total=total / TERA,
+    )
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON shows it."""
+    return {
+        "device": plan.machine.device,
+        "dtype": str(plan.machine.dtype).removeprefix("torch."),
+        "gradient_checkpointing": plan.checkpointing,
+        "free_bytes": plan.machine.free_bytes,
+        "usable_bytes": plan.machine.usable_bytes,
+        "peak_bytes": plan.peak_bytes,
+        "fits": plan.fits,
+        "phases": plan.phases,
+        "changes": [asdict(change) for change in plan.changes],
+        "work": asdict(plan.work),
+    }

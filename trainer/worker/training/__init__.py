@@ -1,0 +1,1 @@
+"""The training itself, from preparation to the last checkpoint."""
