@@ -101,7 +101,7 @@ def read_end(file: Path, size: int, mtime_ns: int) -> Mapping[str, Any]:
         if isinstance(event, events.Progress):
             step = event.step
         elif isinstance(event, (events.Finished, events.Stopped)):
-            state, lora = event.name, event.lora_path or lora
+            state, lora = event.name, event.result_path or lora
         elif isinstance(event, events.Failed):
             state, text = "failed", f"{event.message} {event.hint}"
     return {"state": state, "text": text, "step": step, "lora": lora}

@@ -80,7 +80,7 @@ class Job:
         """Do the job in the worker; gives its last event."""
         with self.lock:
             if self.stopping:
-                return events.Stopped(0, "", resumable=False)
+                return events.Stopped(0, "", "", resumable=False)
             self.worker = worker = Worker(self.order)
         last: events.Event | None = None
         try:
@@ -157,12 +157,14 @@ def end_view(last: events.Event, kind: Kind) -> dict[str, Any]:
         log = f" Log: {last.log_path}" if last.log_path else ""
         return {"state": "failed", "text": f"{last.message} {last.hint}{log}"}
     if isinstance(last, events.Stopped):
-        kept = f" at step {last.step}, saved as {Path(last.lora_path).stem}" * bool(last.lora_path)
+        kept = f" at step {last.step}, saved as {Path(last.result_path).stem}" * bool(
+            last.result_path
+        )
         later = " Resume it below, among the earlier runs." * (kind == "train" and last.resumable)
         return {"state": "stopped", "text": f"Stopped{kept}.{later}"}
     assert isinstance(last, events.Finished)
     texts: dict[Kind, str] = {
-        "train": f"Done: {Path(last.lora_path).stem} is among your LoRAs.",
+        "train": f"Done: {Path(last.result_path).stem} is among your LoRAs.",
         "class_images": "The class images are ready; trainings with the same settings use them.",
         "compare": "The pictures before and after are ready.",
     }

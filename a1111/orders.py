@@ -8,13 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import (
-    Config,
-    InstanceConfig,
-    PriorConfig,
-    read_config_file,
-    read_group,
-)
+from ..trainer.config.concept import InstanceConfig, PriorConfig
+from ..trainer.config.config import Config, read_config_file, read_group
 from ..trainer.config.names import check_file_stem
 from ..trainer.config.settings import Setting
 from ..trainer.errors import ConfigError
@@ -122,7 +117,7 @@ def train_job(form: Form, places: Places) -> Job:
             "output": str(places.loras / f"{name}.safetensors"),
         }
     )
-    find_photos(config.instance.instance_images)
+    find_photos(config.concepts[0].instance.instance_images)
     run = Run(new_folder(places.runs, name))
     output = str(places.loras / f"{run.folder.name}.safetensors")  # the run's own, with its number
     config = replace(config, result=replace(config.result, output=output))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.worker.base import models
 from trainer.worker.device.device import DTYPES, best_device
 from trainer.worker.drawing.sampler import precision

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.config.config import EMBEDDED, ModelConfig
+from trainer.config.model import EMBEDDED, ModelConfig
 from trainer.files.atomic import write_atomic
 from trainer.photos.pictures import Row, labelled_grid
 from trainer.runs.control import Control

@@ -56,7 +56,7 @@ def make_updater(config: Config) -> Updater:
     unet: Any = models.load_unet(base, dtype)
     adapter = add_adapter(base.family, unet, [], config.lora, config.training.seed)
     memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
-    side = config.instance.resolution
+    side = config.resolution
     latents = torch.randn(4, side // 8, side // 8)
     image = TrainingImage(latents, "", (side, side, 0, 0, side, side), is_class=False)
     return Updater(

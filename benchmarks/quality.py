@@ -21,7 +21,8 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.config.config import EMBEDDED, Config, ModelConfig
+from trainer.config.config import Config
+from trainer.config.model import EMBEDDED, ModelConfig
 from trainer.files.atomic import append_lines, write_atomic
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Failed, Finished

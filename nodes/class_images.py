@@ -8,7 +8,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..trainer.config.config import PriorConfig, read_group
+from ..trainer.config.concept import PriorConfig
+from ..trainer.config.config import read_group
 from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.class_set import ClassSet, class_set

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import PriorConfig
+from ..trainer.config.concept import PriorConfig
 from ..trainer.files.atomic import write_atomic
 from ..trainer.photos.class_set import SETTINGS_FILE, ClassSet, set_settings
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..trainer.config.config import (
-    InstanceConfig,
-    LoraConfig,
-    PriorConfig,
-    ResultConfig,
-    SampleConfig,
-    TrainingConfig,
-    all_settings,
-)
+from ..trainer.config.concept import InstanceConfig, PriorConfig
+from ..trainer.config.config import all_settings
+from ..trainer.config.optimization import TrainingConfig
+from ..trainer.config.result import ResultConfig
+from ..trainer.config.sampling import SampleConfig
 from ..trainer.config.settings import Setting, check_value, settings_of
+from ..trainer.config.trained import LoraConfig
 
 FROM_WIRES = frozenset(
     ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import Config, InstanceConfig
+from ..trainer.config.concept import InstanceConfig
+from ..trainer.config.config import Config
 from ..trainer.config.names import check_file_stem
 from ..trainer.config.presets import PRESETS, preset_values
 from ..trainer.config.settings import Setting, settings_of
@@ -160,7 +161,7 @@ class PastRun:
         """The finished LoRA, if it is still there."""
         if not isinstance(self.last, Finished):
             return None
-        path = Path(self.last.lora_path)
+        path = Path(self.last.result_path)
         with suppress(OSError):  # no name for a file
             return path if path.is_file() else None
 

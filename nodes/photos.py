@@ -10,7 +10,8 @@ import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..trainer.config.config import InstanceConfig, read_group
+from ..trainer.config.concept import InstanceConfig
+from ..trainer.config.config import read_group
 from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key

@@ -121,7 +121,7 @@ class DreamBoothTrain(io.ComfyNode):
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
             finished = train(job.Task(config, key, run, instance_set.notes), page)
             report = "LoRA saved"
-        return result(finished, config.instance.instance_prompt, report, page)
+        return result(finished, config.concepts[0].instance.instance_prompt, report, page)
 
 
 def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
@@ -175,9 +175,9 @@ def require_finished(last: Event, page: Page, steps: int) -> None:
 
 
 def stopped_text(last: Stopped, steps: int) -> str:
-    if not last.lora_path:
+    if not last.result_path:
         return "Stopped before the first step. Run again to go on."
-    name = Path(last.lora_path).name
+    name = Path(last.result_path).name
     return f"Stopped at step {last.step} of {steps}, saved as {name}. Run again to go on."
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import InstanceConfig
+from ..trainer.config.concept import InstanceConfig
 from ..trainer.files.fingerprint import file_sha256
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import CLIP_L, OPEN_CLIP_G, UNetSize, make_text_encoder, make_unet
-from trainer.config.config import LoraConfig
+from trainer.config.trained import LoraConfig
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
 from trainer.worker.base.models import FAMILIES
 from trainer.worker.trainable.lora import wrap_layers

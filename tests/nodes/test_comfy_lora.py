@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
-from trainer.config.config import Config, ModelConfig
+from trainer.config.config import Config
+from trainer.config.model import ModelConfig
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import layout, models, weights

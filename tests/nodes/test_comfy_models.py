@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.worker.base import models
 
 pytestmark = [

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from trainer.config.config import InstanceConfig
+from trainer.config.concept import InstanceConfig
 from trainer.errors import ConfigError, visible
 from trainer.photos.crops import crops_of
 from trainer.photos.images import MAX_PHOTO_MIB, Photo, find_photos, load_photos, read_photo

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from trainer.config.config import InstanceConfig
+from trainer.config.concept import InstanceConfig
 from trainer.errors import ConfigError
 from trainer.photos.captions import read_caption
 from trainer.photos.images import find_photos, load_photos, read_photo

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from trainer.config.config import InstanceConfig
+from trainer.config.concept import InstanceConfig
 from trainer.photos.crops import crops_of
 from trainer.photos.images import find_photos, load_photos, read_photo
 from trainer.photos.report import Report, inspect_photos, lost_words, union_area

@@ -21,7 +21,9 @@ from torch import nn
 
 from trainer.photos.class_set import ClassSet, check_fresh, set_settings
 from trainer.terminal.cli import make_parser, train_values
-from trainer.config.config import LoraConfig, ModelConfig, PriorConfig
+from trainer.config.trained import LoraConfig
+from trainer.config.model import ModelConfig
+from trainer.config.concept import PriorConfig
 from trainer.runs.events import Finished, Progress, from_line, read_events, to_line
 from trainer.files.atomic import check_writable
 from trainer.model_files.header import read_header

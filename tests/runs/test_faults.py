@@ -20,7 +20,7 @@ from tests.terminal.test_cli import ENVIRONMENT, quick
 from tests.worker.training.test_train import assert_identical, newest_state, run_training
 from trainer.files import disk, atomic as files
 from trainer.runs import events
-from trainer.config.config import LoraConfig
+from trainer.config.trained import LoraConfig
 from trainer.errors import ConfigError
 from trainer.runs.run import Run
 from trainer.worker.training import checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config.config import CaptionMode
+from ..config.concept import CaptionMode
 from ..errors import ConfigError
 from ..files.input_file import unreadable
 

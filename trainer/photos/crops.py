@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..config.config import InstanceConfig
+from ..config.concept import InstanceConfig
 from .images import Photo, read_photo
 
 if TYPE_CHECKING:

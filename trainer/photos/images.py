@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..config.config import InstanceConfig
+from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
 from ..files.input_file import check_is_file
 from .captions import read_caption

@@ -1,13 +1,19 @@
-"""Pictures side by side with the text above each row."""
+"""Images as files, and as a labelled grid."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
+
+__all__ = ["Row", "labelled_grid", "png_bytes", "save_picture"]
 
 MARGIN_PX, GAP_PX = 12, 6
 MAX_CELL_PX = 512
@@ -15,16 +21,29 @@ MAX_LABEL = 400  # characters; a prompt can be a book
 BACKGROUND, INK = "#ffffff", "#222222"
 
 
+def save_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, png_bytes(picture))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return an image as a PNG file's contents."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @dataclass(frozen=True)
 class Row:
-    """Pictures of one prompt."""
+    """Images of one prompt."""
 
     label: str
     pictures: Sequence[Image.Image]
 
 
 def labelled_grid(rows: Sequence[Row]) -> Image.Image:
-    """Draw one row below the other; all pictures have one size."""
+    """Return the rows below each other, each with its text above; all images have one size."""
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [[shrunk(picture) for picture in row.pictures] for row in rows]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from ..config.config import InstanceConfig
+from ..config.concept import InstanceConfig
 from ..errors import visible
 from .crops import Window, windows_of
 from .images import Photo, read_photo

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from ..files.input_file import parse_json
 
+ResultKind = Literal["", "lora", "checkpoint", "embedding"]  # of the file; "" where there is none
 Stage = Literal[
     "environment", "loading", "caching", "class_images", "training", "sampling", "saving"
 ]
@@ -105,11 +106,12 @@ class Warning(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The last event of a complete job; `lora_path` is empty where the job makes no LoRA."""
+    """The last event of a complete job; `result_path` is empty where the job makes no file."""
 
     name: ClassVar[str] = "finished"
     step: int
-    lora_path: str
+    result_path: str
+    result_kind: ResultKind
     seconds: float
 
 
@@ -119,7 +121,8 @@ class Stopped(Event):
 
     name: ClassVar[str] = "stopped"
     step: int
-    lora_path: str
+    result_path: str
+    result_kind: ResultKind
     resumable: bool
 
 

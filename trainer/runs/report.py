@@ -74,7 +74,7 @@ def summary(events: Sequence[Event]) -> Iterator[str]:
             yield f"<p>{escape(event.message)} {escape(event.hint)}</p>"
         elif isinstance(event, (Finished, Stopped)):
             word = "Finished" if isinstance(event, Finished) else "Stopped"
-            yield f"<p>{word} at step {event.step}: <code>{escape(event.lora_path)}</code></p>"
+            yield f"<p>{word} at step {event.step}: <code>{escape(event.result_path)}</code></p>"
 
 
 def samples_html(run: Run, events: Sequence[Event]) -> Iterator[str]:

@@ -96,8 +96,8 @@ def run_train(options: argparse.Namespace) -> int:
     run = choose_run(options, Path(config.result.output).stem)
 
     def execute(report: Report, control: Control) -> Event:
+        from ..worker.training.job import Job
         from ..worker.training.loop import train
-        from ..worker.training.training import Job
 
         return train(Job(config, run, options.resume, report, control))
 
@@ -167,7 +167,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
     def execute(report: Report, control: Control) -> Event:
         from ..worker.evaluation import demo
-        from ..worker.training.training import Job
+        from ..worker.training.job import Job
 
         config = demo.demo_config(run.folder)
         return demo.run_demo(Job(config, run, options.resume, report, control))

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.config import ModelConfig, PriorConfig, all_settings, check_side, read_group
+from ..config.concept import PriorConfig
+from ..config.config import all_settings, read_group
+from ..config.model import ModelConfig, check_side
 from ..config.settings import Setting, check_value, parse_value, settings_of
 from ..errors import ConfigError
 from ..runs.events import Event
@@ -52,8 +54,8 @@ def run_class_images(options: argparse.Namespace) -> int:
     resolution, precision = read_shared(model, values)
 
     def execute(report: Report, control: Control) -> Event:
+        from ..worker.base.parts import open_parts
         from ..worker.drawing.jobs import class_images_job
-        from ..worker.training.prepare import open_parts
 
         parts = open_parts(model, precision, report)
         last, folder = class_images_job(parts, prior, resolution, options.cache, control)
@@ -69,11 +71,12 @@ def run_sample(options: argparse.Namespace) -> int:
     resolution, precision = read_shared(model, values)
 
     def execute(report: Report, control: Control) -> Event:
-        from ..worker.drawing.jobs import Lora, Pictures, sample_job
-        from ..worker.training.prepare import open_parts
+        from ..worker.base.parts import open_parts
+        from ..worker.drawing.jobs import Pictures, sample_job
+        from ..worker.trainable.apply import LoraFile
 
         parts = open_parts(model, precision, report)
-        lora = None if options.lora is None else Lora(options.lora, options.strength)
+        lora = None if options.lora is None else LoraFile(options.lora, options.strength)
         pictures = Pictures(
             prompts=options.prompt,
             number=options.number,

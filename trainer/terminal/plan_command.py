@@ -16,7 +16,7 @@ KINDS = (
     "program",
     "weights",
     "VAE",
-    "adapter",
+    "trained",
     "gradients",
     "optimizer",
     "activations",

@@ -129,10 +129,10 @@ def describe_start(event: Started) -> str:
 
 def describe_end(event: Event) -> str:
     if isinstance(event, Finished):
-        lora = f" LoRA: {event.lora_path}" if event.lora_path else ""
+        lora = f" LoRA: {event.result_path}" if event.result_path else ""
         return f"Finished in {clock(event.seconds)}.{lora}"
     if isinstance(event, Stopped):
-        lora = f" LoRA so far: {event.lora_path}." if event.lora_path else ""
+        lora = f" LoRA so far: {event.result_path}." if event.result_path else ""
         again = " Give the same command with --resume to go on." if event.resumable else ""
         return f"Stopped at step {event.step}.{lora}{again}"
     assert isinstance(event, Failed)

@@ -95,8 +95,8 @@ def run_job(job: dict[str, Any], run: Run, report: Report, control: Control) -> 
 
 def run_training(job: dict[str, Any], run: Run, report: Report, control: Control) -> Event:
     config = Config.from_dict(job["config"])
+    from .training.job import Job
     from .training.loop import train  # heavy: a bad config is refused before it is imported
-    from .training.training import Job
 
     return train(Job(config, run, bool(job.get("resume")), report, control))
 
@@ -113,7 +113,7 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
     try:
         last = execute(recorder)
     except Stop:
-        last = Stopped(0, "", resumable=run is not None and run.config.exists())
+        last = Stopped(0, "", "", resumable=run is not None and run.config.exists())
     except Exception as error:
         last = failure(error, run)
     recorder.finish(last)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
 from trainer.terminal import cli
 from trainer.worker.base import embedded, models

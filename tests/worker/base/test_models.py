@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.random_checkpoint import save_checkpoint
 from tests.conftest import PROMPT
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
 from trainer.worker.base import layout, models
 

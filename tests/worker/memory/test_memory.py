@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import CLASS_PROMPT
-from trainer.config.config import LoraConfig, ModelConfig
+from trainer.config.model import ModelConfig
+from trainer.config.trained import LoraConfig
 from trainer.errors import ConfigError
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Warning

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.worker.base.embedded import embedded_folder
 from trainer.worker.base.models import load_vae, open_base
 from trainer.worker.base.shipped import checked_digest

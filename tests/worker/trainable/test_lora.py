@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 
 from tests.conftest import PROMPT
 from tests.worker.training.test_train import run_training
-from trainer.config.config import ModelConfig
+from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
 from trainer.runs.control import Control

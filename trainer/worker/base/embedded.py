@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ...config.config import EMBEDDED
+from ...config.model import EMBEDDED
 from ...environment.environment import PACK
 from ...errors import ConfigError
 from ...files.atomic import check_writable, replace_folder, sync_files, write_atomic

@@ -7,20 +7,19 @@ Legend: B images, L = 77 tokens, D text width, P pooled width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from ...config.config import ModelConfig, PredictionType
+from ...config.model import ModelConfig, PredictionType
 from ...errors import ConfigError
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
-from ...prompts.tokenizer import END, prompt_ids
+from ...prompts.tokenizer import END
 from . import layout
 from .embedded import base_path
 from .layout import Weights
@@ -114,21 +113,6 @@ class BaseModel:
         if self.family.name == "sd2" and self.prediction_type == "v_prediction":
             return 768
         return 1024 if self.family.name == "sdxl" else 512
-
-
-@dataclass(frozen=True)
-class PromptEmbeds:
-    """Encoded prompts: `embeds` (B, L, D), for SDXL `pooled` (B, P)."""
-
-    embeds: Tensor
-    pooled: Tensor | None
-
-    def __getitem__(self, rows: Sequence[int] | slice) -> PromptEmbeds:
-        return PromptEmbeds(self.embeds[rows], None if self.pooled is None else self.pooled[rows])
-
-    def to(self, device: torch.device) -> PromptEmbeds:
-        pooled = None if self.pooled is None else self.pooled.to(device)
-        return PromptEmbeds(self.embeds.to(device), pooled)
 
 
 def open_base(config: ModelConfig) -> BaseModel:
@@ -302,21 +286,3 @@ def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
         "torch_dtype": dtype,
         "variant": None if plain else "fp16",
     }
-
-
-def encode_prompts(
-    family: Family, text_encoders: Sequence[nn.Module], prompts: Sequence[str]
-) -> PromptEmbeds:
-    """Encode prompts as the family's hosts do: cut or padded to 77 tokens, no word weights."""
-    states: list[Tensor] = []
-    pooled: Tensor | None = None
-    for kind, encoder in zip(family.text_encoders, text_encoders, strict=True):
-        device = next(encoder.parameters()).device
-        ids = torch.tensor([prompt_ids(text, kind.pad_id) for text in prompts], device=device)
-        output = encoder(ids, output_hidden_states=family.penultimate)
-        if family.penultimate:
-            states.append(output.hidden_states[-2])  # (B, L, D_i)
-            pooled = output.text_embeds if "text_embeds" in output else pooled  # (B, P)
-        else:
-            states.append(output.last_hidden_state)
-    return PromptEmbeds(torch.cat(states, dim=-1), pooled)

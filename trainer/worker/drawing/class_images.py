@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from PIL import Image
-
-from ...config.config import PriorConfig
+from ...config.concept import PriorConfig
 from ...files.atomic import remove_leftovers, write_atomic
 from ...files.fingerprint import file_sha256, model_sha256
 from ...files.lock import locked
 from ...photos.class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
 from ...photos.images import find_photos
+from ...photos.pictures import save_picture
 from ...runs.control import Control, Report
 from ...runs.events import Status, Warning
-from ..base.models import BaseModel, PromptEmbeds
+from ..base.models import BaseModel
+from ..base.prompts import PromptEmbeds
 from ..device.memory import OutOfMemory, free_bytes, shortage
-from .sampler import Drawer, Sampler, draw, starting_noise
+from .sampler import Drawer, Sampler, draw_series
 
 BYTES_PER_PIXEL = 2500  # of one picture with guidance while it is drawn: about 0.6 GiB at 512 px
 MAX_BATCH = 16
@@ -138,27 +136,16 @@ def draw_missing(job: ClassImagesJob, report: Report, control: Control) -> None:
 def draw_class_images(
     job: ClassImagesJob, drawer: Drawer, indices: Sequence[int], control: Control
 ) -> None:
-    prior, size = job.prior, (job.resolution, job.resolution)
-    sampler = Sampler(size, prior.class_guidance_scale, prior.class_inference_steps, control.check)
-    noise = torch.cat(
-        [starting_noise(drawer, sampler, prior.class_seed + index) for index in indices]
+    prior = job.prior
+    sampler = Sampler.square(
+        job.resolution, prior.class_guidance_scale, prior.class_inference_steps, control.check
     )
     prompt, negative = job.prompts
-    pictures = draw(drawer, sampler, prompt[[0] * len(indices)], negative, noise)
+    seeds = [prior.class_seed + index for index in indices]
+    prompts = [prompt] * len(seeds)
+    pictures = draw_series(drawer, sampler, prompts, negative, seeds, batch_size=len(seeds))
     for index, picture in zip(indices, pictures, strict=True):
         save_picture(job.images.path(index), picture)
-
-
-def save_picture(path: Path, picture: Image.Image) -> None:
-    """Write a PNG whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, png_bytes(picture))
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def choose_batch_size(resolution: int, device: str, free: int) -> int:

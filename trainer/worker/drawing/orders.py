@@ -7,21 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...config.config import (
-    Config,
-    InstanceConfig,
-    ModelConfig,
-    PriorConfig,
-    TrainingConfig,
-    read_group,
-)
+from ...config.concept import InstanceConfig, PriorConfig
+from ...config.config import Config, read_group
+from ...config.model import ModelConfig
+from ...config.optimization import TrainingConfig
 from ...config.settings import parse_value, settings_of
 from ...runs.control import Control, Report
 from ...runs.events import Event
 from ...runs.run import Run
-from ..training.prepare import open_parts
-from ..training.training import sample_prompts
-from .jobs import Lora, Pictures, class_images_job, sample_job
+from ..base.parts import open_parts
+from ..trainable.apply import LoraFile
+from .jobs import Pictures, class_images_job, sample_job
 
 
 def run_class_images(job: Mapping[str, Any], run: Run, report: Report, control: Control) -> Event:
@@ -42,9 +38,9 @@ def run_class_images(job: Mapping[str, Any], run: Run, report: Report, control: 
 def run_compare(job: Mapping[str, Any], _run: Run, report: Report, control: Control) -> Event:
     """Draw a training's sample prompts with the base alone, and with the LoRA and equal seeds."""
     config = Config.from_dict(job["config"])
-    samples, side = config.samples, config.instance.resolution
+    samples, side = config.samples, config.resolution
     pictures = Pictures(
-        prompts=sample_prompts(config),
+        prompts=config.sample_prompts,
         number=job["number"],
         negative_prompt=samples.sample_negative_prompt,
         guidance_scale=samples.sample_guidance_scale,
@@ -54,7 +50,7 @@ def run_compare(job: Mapping[str, Any], _run: Run, report: Report, control: Cont
         output=Path(job["output"]),
     )
     precision = config.training.mixed_precision
-    for name, lora in (("before", None), ("after", Lora(Path(job["lora"])))):
+    for name, lora in (("before", None), ("after", LoraFile(Path(job["lora"])))):
         parts = open_parts(config.model, precision, report)
         folder = pictures.output / name
         last = sample_job(parts, replace(pictures, output=folder), lora, control)

@@ -1,11 +1,11 @@
-"""Pictures drawn by the model: samples while training, and class images.
+"""Images sampled from the model, one series after another: samples, class images, comparisons.
 
 Legend: B images, C latent channels, h w latent height and width, L tokens, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,17 @@ from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
 from torch import Tensor
 
-from ..base.models import PromptEmbeds, vae_factor
+from ..base.models import vae_factor
+from ..base.parts import Parts
+from ..base.prompts import PromptEmbeds
 from ..randomness import generator
+
+__all__ = ["Drawer", "Sampler", "draw_series", "guided_conditions", "precision"]
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """What every picture of a series has in common.
+    """What every image of a series has in common.
 
     Args:
         size: height and width in pixels.
@@ -34,10 +38,17 @@ class Sampler:
     inference_steps: int
     on_step: Callable[[], None]
 
+    @classmethod
+    def square(
+        cls, side: int, guidance_scale: float, inference_steps: int, on_step: Callable[[], None]
+    ) -> Sampler:
+        """Return a sampler of square images, `side` pixels wide."""
+        return cls((side, side), guidance_scale, inference_steps, on_step)
+
 
 @dataclass(frozen=True)
 class Drawer:
-    """The parts of a model that draw."""
+    """The parts of a model that sample."""
 
     unet: Any
     vae: AutoencoderKL
@@ -45,12 +56,38 @@ class Drawer:
     device: torch.device
     dtype: torch.dtype
 
+    @classmethod
+    def of(cls, parts: Parts) -> Drawer:
+        """Return the parts of a base that sample, loaded."""
+        return cls(parts.unet, parts.vae, parts.noise_scheduler, parts.device, parts.dtype)
+
+
+def draw_series(
+    drawer: Drawer,
+    sampler: Sampler,
+    prompts: Sequence[PromptEmbeds],
+    negative: PromptEmbeds,
+    seeds: Sequence[int],
+    *,
+    batch_size: int = 1,
+) -> Iterator[Image.Image]:
+    """Sample one image per prompt, each from its own seed.
+
+    Args:
+        prompts: one row each; `negative` is one row, used for all.
+        batch_size: images sampled at once; the results differ by rounding.
+    """
+    for start in range(0, len(seeds), batch_size):
+        some = slice(start, start + batch_size)
+        noise = torch.cat([starting_noise(drawer, sampler, seed) for seed in seeds[some]])
+        yield from draw(drawer, sampler, PromptEmbeds.join(prompts[some]), negative, noise)
+
 
 @torch.no_grad()
 def draw(
     drawer: Drawer, sampler: Sampler, prompts: PromptEmbeds, negative: PromptEmbeds, noise: Tensor
 ) -> list[Image.Image]:
-    """Draw one picture per prompt by DPM-Solver++(2M) with classifier-free guidance.
+    """Sample one image per prompt by DPM-Solver++(2M) with classifier-free guidance.
 
     Args:
         prompts: (B, L, D); `negative` is one row, used for all.
@@ -76,7 +113,7 @@ def draw(
 def guided_conditions(
     drawer: Drawer, sampler: Sampler, prompts: PromptEmbeds, negative: PromptEmbeds
 ) -> dict[str, Any]:
-    """Arguments of the U-Net for [without prompt, with prompt] of every picture."""
+    """Return the U-Net's arguments for [without prompt, with prompt] of every image."""
     count = len(prompts.embeds)
     both = torch.cat([negative.embeds.expand(count, -1, -1), prompts.embeds])
     conditions: dict[str, Any] = {"encoder_hidden_states": both.to(drawer.device, drawer.dtype)}
@@ -91,14 +128,14 @@ def guided_conditions(
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Mixed precision where the base is in half precision: its adapters stay float32."""
+    """Return mixed precision where the base is in half precision: its adapters stay float32."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype)
 
 
 def decode(drawer: Drawer, latents: Tensor) -> list[Image.Image]:
-    """Turn latents (B, C, h, w) into pictures, one at a time, in float32."""
+    """Turn latents (B, C, h, w) into images, one at a time, in float32."""
     vae: Any = drawer.vae
     vae.to(drawer.device).enable_tiling()
     scaled = latents.float() / vae.config.scaling_factor
@@ -108,19 +145,19 @@ def decode(drawer: Drawer, latents: Tensor) -> list[Image.Image]:
 
 
 def to_picture(pixels: Tensor) -> Image.Image:
-    """Turn (3, H, W) in -1..1 into a picture.
+    """Turn (3, H, W) in -1..1 into an image.
 
     Raises:
-        FloatingPointError: a value is not finite, which would show as a black picture.
+        FloatingPointError: a value is NaN or infinite, which would show as a black image.
     """
     if not torch.isfinite(pixels).all():
-        raise FloatingPointError("The model drew values that are no numbers.")
+        raise FloatingPointError("The model produced NaN or infinite values.")
     array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array.astype(np.uint8))
 
 
 def starting_noise(drawer: Drawer, sampler: Sampler, seed: int) -> Tensor:
-    """The noise (1, C, h, w) of one picture, from its own seed."""
+    """Return the noise (1, C, h, w) of one image, from its own seed."""
     height, width = (side // vae_factor(drawer.vae) for side in sampler.size)
     shape = (1, drawer.vae.config["latent_channels"], height, width)
     return torch.randn(shape, generator=generator(seed, "sample"))

@@ -11,22 +11,22 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...config.config import EMBEDDED, Config
+from ...config.config import Config
+from ...config.model import EMBEDDED
 from ...errors import ConfigError
 from ...files.atomic import check_writable, write_atomic
-from ...photos.pictures import Row, labelled_grid
+from ...photos.pictures import Row, labelled_grid, png_bytes
 from ...runs.control import Control, Stop
 from ...runs.events import Event, Finished, Status, Stopped
 from ...runs.report import Section, write_report
 from ...runs.run import Run
-from ..drawing.class_images import png_bytes
-from ..drawing.jobs import Lora
+from ..base.parts import Parts, open_parts
 from ..minisd.parts import SIDE_PX
 from ..minisd.probe import load_probe
 from ..minisd.subject import subject
+from ..trainable.apply import LoraFile
+from ..training.job import Job
 from ..training.loop import train
-from ..training.prepare import Parts, open_parts
-from ..training.training import Job
 from .gallery import GUIDANCE_SCALE, draw_prompts, gallery, gallery_prompts, photos, save_photos
 from .measures import MEANINGS, Measures, measure
 
@@ -108,16 +108,16 @@ def run_demo(job: Job) -> Event:
     if not isinstance(last, Finished):
         return last
     try:
-        before, after = compare(job, Lora(Path(last.lora_path)), training_photos)
+        before, after = compare(job, LoraFile(Path(last.result_path)), training_photos)
     except Stop:
-        return Stopped(last.step, last.lora_path, resumable=True)
-    finished = Finished(last.step, last.lora_path, time.monotonic() - began)
+        return Stopped(last.step, last.result_path, last.result_kind, resumable=True)
+    finished = Finished(last.step, last.result_path, last.result_kind, time.monotonic() - began)
     save_results(job.run, training_photos, before, after)
     write_report(job.run, job.config, finished, list(sections(before, after)))
     return finished
 
 
-def compare(job: Job, lora: Lora, training_photos: list[Image.Image]) -> tuple[Drawn, Drawn]:
+def compare(job: Job, lora: LoraFile, training_photos: list[Image.Image]) -> tuple[Drawn, Drawn]:
     """Draw and judge the base, then the base with the LoRA."""
     parts = open_parts(job.config.model, job.config.training.mixed_precision, job.report)
     job.report(Status("sampling", message="Drawing with the model as it was"))
@@ -130,7 +130,7 @@ def drawn_by(
     parts: Parts,
     training_photos: list[Image.Image],
     control: Control,
-    lora: Lora | None = None,
+    lora: LoraFile | None = None,
 ) -> Drawn:
     prompts = gallery_prompts(CLASS_NOUN, TRIGGER)
     drawn = draw_prompts(parts, [*prompts, *SHEET_PROMPTS], control, lora)

@@ -7,18 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ...runs.control import Control
-from ..drawing.jobs import Lora, encode_with
-from ..drawing.sampler import Sampler, draw, starting_noise
+from ..base.parts import Parts
+from ..drawing.sampler import Drawer, Sampler, draw_series
 from ..minisd.names import BACKGROUND_PHRASES, BACKGROUNDS, CLASSES, COLOURS
 from ..minisd.parts import SIDE_PX
 from ..minisd.render import render
 from ..minisd.scene import Look, Scene, random_scene, with_article
 from ..minisd.subject import view_of
-from ..training.prepare import Parts
+from ..trainable.apply import LoraFile, encode_with
 from .measures import Pictures
 
 GUIDANCE_SCALE, INFERENCE_STEPS = 4.0, 20
@@ -44,21 +43,17 @@ def draw_prompts(
     parts: Parts,
     prompts: Sequence[str],
     control: Control,
-    lora: Lora | None = None,
+    lora: LoraFile | None = None,
     inference_steps: int | None = None,
 ) -> list[Image.Image]:
     """One picture per prompt; the picture's place in the list is its seed."""
     table = encode_with(parts, lora, [*prompts, ""])
-    drawer = parts.drawer()
     steps = inference_steps or INFERENCE_STEPS
-    sampler = Sampler((SIDE_PX, SIDE_PX), GUIDANCE_SCALE, steps, control.check)
-    pictures: list[Image.Image] = []
-    for start in range(0, len(prompts), BATCH):
-        some = list(prompts[start : start + BATCH])
-        seeds = range(FIRST_SEED + start, FIRST_SEED + start + len(some))
-        noise = torch.cat([starting_noise(drawer, sampler, seed) for seed in seeds])
-        pictures += draw(drawer, sampler, table[some], table[[""]], noise)
-    return pictures
+    sampler = Sampler.square(SIDE_PX, GUIDANCE_SCALE, steps, control.check)
+    seeds = range(FIRST_SEED, FIRST_SEED + len(prompts))
+    encoded = [table[[prompt]] for prompt in prompts]
+    series = draw_series(Drawer.of(parts), sampler, encoded, table[[""]], seeds, batch_size=BATCH)
+    return list(series)
 
 
 def unseen_places() -> list[str]:

@@ -13,12 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...config.config import LoraConfig, ModelConfig
+from ...config.model import ModelConfig
+from ...config.trained import LoraConfig
 from ..base import models
-from ..base.models import BaseModel, PromptEmbeds
+from ..base.models import BaseModel
+from ..base.prompts import PromptEmbeds, PromptTable, encode_prompts
+from ..data.batches import Batch
 from ..drawing.sampler import Drawer, Sampler, guided_conditions, precision
-from ..objective.loss import Batch, diffusion_loss
+from ..objective.loss import diffusion_loss
+from ..trainable.contract import Trained
 from ..trainable.lora import wrap_layers
+from ..trainable.model import ModelInTraining
 from .meter import Cost, measure, norms_in_float32, without_contents
 
 CPU = torch.device("cpu")
@@ -80,25 +85,24 @@ def num_bytes(parts: Iterable[nn.Module]) -> int:
 @cache
 def num_trainable(model: ModelConfig, lora: LoraConfig) -> int:
     """The exact number of the LoRA's weights."""
-    _, unet, encoders = trained_models(model, lora, torch.float32)
-    found = [p for part in (unet, *encoders) for p in part.parameters() if p.requires_grad]
-    return sum(parameter.numel() for parameter in found)
+    trained, *_ = trained_models(model, lora, torch.float32)
+    return sum(parameter.numel() for parameter in trained.parameters())
 
 
 def trained_models(
     model: ModelConfig, lora: LoraConfig, dtype: torch.dtype
-) -> tuple[BaseModel, nn.Module, list[Any]]:
-    """The U-Net, and the text encoders that are trained, with the LoRA and without contents."""
+) -> tuple[Trained, BaseModel, nn.Module, list[Any]]:
+    """Return what is trained, with its base, U-Net and trained text encoders; without contents."""
     base = models.open_base(model)
     encoders: list[Any] = []
     with torch.device("meta"):
         unet = models.load_unet(base, dtype)
         if lora.train_text_encoder:
             encoders = models.load_text_encoders(base, dtype)
-        adapter = wrap_layers(base.family, unet, encoders, lora)
-    for parameter in adapter.parameters():
+        trained = wrap_layers(base.family, unet, encoders, lora)
+    for parameter in trained.parameters():
         parameter.data = parameter.data.float()
-    return base, unet, encoders
+    return trained, base, unet, encoders
 
 
 def step_cost(step: Step) -> Cost:
@@ -111,7 +115,7 @@ def step_cost(step: Step) -> Cost:
 @cache
 def single_cost(step: Step) -> Cost:
     dtype = step.numbers.traced
-    base, unet, encoders = trained_models(step.model, step.lora, dtype)
+    trained, base, unet, encoders = trained_models(step.model, step.lora, dtype)
     if step.checkpointing:
         switch_checkpointing_on(unet)
     if not step.numbers.on_cpu:
@@ -121,13 +125,11 @@ def single_cost(step: Step) -> Cost:
 
     def compute() -> None:
         with precision(CPU, dtype):
-            prompts = fake_prompts(base, unet, step.num_images)
-            if encoders:
-                texts = [""] * step.num_images
-                prompts = models.encode_prompts(base.family, encoders, texts)
-            loss, _ = diffusion_loss(
-                unet, noise_scheduler, fake_batch(step.num_images, side, prompts)
+            prompts = PromptTable(fake_prompts(base, unet, 1), [""])
+            model = ModelInTraining(
+                base.family, unet, encoders, prompts, noise_scheduler, trained, CPU
             )
+            loss, _ = diffusion_loss(model, fake_batch(step.num_images, side))
         loss.backward()
 
     with without_contents(unet, *encoders):
@@ -148,14 +150,14 @@ def fake_prompts(base: BaseModel, unet: Any, count: int) -> PromptEmbeds:
     return PromptEmbeds(embeds, torch.zeros(count, pooled))
 
 
-def fake_batch(count: int, side: int, prompts: PromptEmbeds) -> Batch:
+def fake_batch(count: int, side: int) -> Batch:
     latents = torch.zeros(count, 4, side, side)  # (B, C, h, w)
     return Batch(
         latents=latents,
         noise=latents,
         timesteps=torch.zeros(count, dtype=torch.long),
-        prompts=prompts,
-        time_ids=None if prompts.pooled is None else torch.zeros(count, 6, dtype=torch.long),
+        prompts=[""] * count,
+        time_ids=torch.zeros(count, 6, dtype=torch.long),
         loss_weight=torch.ones(count),
         is_class=torch.zeros(count, dtype=torch.bool),
     )
@@ -218,4 +220,4 @@ def text_cost(model: ModelConfig) -> Cost:
     with torch.device("meta"):
         encoders = models.load_text_encoders(base, torch.float32)
     with without_contents(*encoders):
-        return measure(lambda: models.encode_prompts(base.family, encoders, [""]), *encoders)
+        return measure(lambda: encode_prompts(base.family, encoders, [""]), *encoders)

@@ -8,6 +8,7 @@ import torch
 
 from ...config.config import Config
 from ..device.memory import GIB
+from ..training.optimizers import ADAMW
 from .costs import NumberFormat, Step, num_trainable, sizes, step_cost
 
 USABLE_SHARE = 0.85  # of what is free: the rest is lost between the allocator's blocks
@@ -44,8 +45,8 @@ class Machine:
 
 def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> Step:
     """The forward and backward pass of these settings."""
-    images = config.training.train_batch_size * (2 if config.prior.enabled else 1)
-    side = config.instance.resolution
+    images = config.training.train_batch_size * (2 if config.has_class_images else 1)
+    side = config.resolution
     return Step(config.model, config.lora, machine.numbers, images, side, checkpointing)
 
 
@@ -55,9 +56,9 @@ def training_memory(config: Config, machine: Machine, *, checkpointing: bool) ->
     step = training_step(config, machine, checkpointing=checkpointing)
     return {
         "weights": weight_bytes(config, machine),
-        "adapter": 4 * trained,
+        "trained": 4 * trained,
         "gradients": 4 * trained,
-        "optimizer": 8 * trained,
+        "optimizer": ADAMW.state_bytes * trained,
         "activations": step_cost(step).peak_bytes,
         **({"workspace": workspace_bytes(step)} if machine.device == "cpu" else {}),
     }

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import torch
 
+from ...config.concept import PriorConfig
 from ...config.config import Config
 from ...photos.images import find_photos
 from ..device.device import DTYPES, best_device, choose_precision
@@ -95,12 +96,12 @@ def make_plan(config: Config, machine: Machine) -> Plan:
 
 def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phases:
     """Bytes by phase and kind, in the order of a run."""
-    model, side, numbers = config.model, config.instance.resolution, machine.numbers
+    model, side, numbers = config.model, config.resolution, machine.numbers
     parts, on_cpu = sizes(model, machine.dtype), machine.device == "cpu"
     training = training_memory(config, machine, checkpointing=checkpointing)
     decoding = vae_cost(model, side, decoding=True).peak_bytes
     encoding = vae_cost(model, side, decoding=False).peak_bytes
-    draws = config.prior.enabled and config.prior.class_images is None
+    draws = bool(generated(config))
     phases: dict[str, dict[str, int]] = {
         "text encoding": {
             "weights": parts.text_encoders,
@@ -109,7 +110,7 @@ def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phas
         "caching": {"weights": parts.vae + draws * parts.unet, "activations": encoding},
         "training": training,
         "sampling": {
-            **{kind: training[kind] for kind in ("weights", "adapter", "optimizer")},
+            **{kind: training[kind] for kind in ("weights", "trained", "optimizer")},
             "VAE": 0 if on_cpu else parts.vae,
             "activations": max(decoding, sampling_cost(model, numbers, 1, side).peak_bytes),
         },
@@ -124,10 +125,14 @@ def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phas
 
 def class_batch_size(config: Config, machine: Machine) -> int:
     unet_bytes = sizes(config.model, machine.dtype).unet
-    chosen = choose_batch_size(
-        config.instance.resolution, machine.device, machine.free_bytes - unet_bytes
-    )
-    return config.prior.class_batch_size or chosen
+    chosen = choose_batch_size(config.resolution, machine.device, machine.free_bytes - unet_bytes)
+    return max(prior.class_batch_size or chosen for prior in generated(config))
+
+
+def generated(config: Config) -> list[PriorConfig]:
+    """Return the settings of all class images that the base generates."""
+    priors = [concept.prior for concept in config.concepts]
+    return [prior for prior in priors if prior.enabled and prior.class_images is None]
 
 
 def peak_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
@@ -166,7 +171,7 @@ def changes_that_help(
     for values, cost in smaller_settings(config, checkpointing=checkpointing):
         if peak <= machine.usable_bytes:
             break
-        config = Config.from_values(config.flat() | values)
+        config = config.with_values(**values)
         checkpointing = checkpointing or "gradient_checkpointing" in values
         if "mixed_precision" in values:
             machine = replace(machine, dtype=torch.bfloat16)
@@ -182,51 +187,63 @@ def smaller_settings(
     config: Config, *, checkpointing: bool
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Settings to change, one after the other, and what each costs."""
-    training, side, rank = config.training, config.instance.resolution, config.lora.rank
+    training, side, rank = config.training, config.resolution, config.lora.rank
     if not checkpointing:
         yield {"gradient_checkpointing": "on"}, "slower by about 40 %, the same result"
     if training.train_batch_size > 1:
         steps = training.train_batch_size * training.gradient_accumulation_steps
         values = {"train_batch_size": 1, "gradient_accumulation_steps": steps}
         yield values, "slower, the same result"
-    if config.prior.enabled and config.prior.class_batch_size != 1:
-        yield {"class_batch_size": 1}, "class images are drawn one by one"
+    if any(prior.class_batch_size != 1 for prior in generated(config)):
+        yield {"class_batch_size": 1}, "class images are generated one by one"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
     if config.lora.train_text_encoder:
-        yield {"train_text_encoder": False}, "the rare word is learnt by the U-Net alone"
+        yield {"train_text_encoder": False}, "the rare word is learned by the U-Net alone"
     if rank > 4:
         yield {"rank": max(4, rank // 4)}, "the LoRA holds less"
     for share in (0.75, 0.5):
         if round(side * share / 64) * 64 >= 256:
-            yield {"resolution": round(side * share / 64) * 64}, "less detail is learnt"
+            yield {"resolution": round(side * share / 64) * 64}, "less detail is learned"
 
 
 def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work:
     """How much there is to compute; class images that are there already need none of it."""
-    photos = len(find_photos(config.instance.instance_images))
-    prior, side, samples = config.prior, config.instance.resolution, config.samples
+    photos = sum(len(find_photos(c.instance.instance_images)) for c in config.concepts)
+    side, samples = config.resolution, config.samples
     windows = config.training.gradient_accumulation_steps
     step = training_step(config, machine, checkpointing=checkpointing)
     per_step = windows * step_cost(step).flop
-    drawn = prior.num_class_images if prior.enabled and prior.class_images is None else 0
     sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
     decoded = vae_cost(config.model, side, decoding=True).flop
-    if prior.enabled and prior.prior_target == "prediction":  # half of a sampling step, by the base
-        per_step += windows * config.training.train_batch_size * sampled / 2
-    drawing = drawn * (prior.class_inference_steps * sampled + decoded)
+    # The base's prediction of an image is half of a sampling step.
+    per_step += windows * config.training.train_batch_size * predicted_share(config) * sampled / 2
+    drawing = sum(
+        prior.num_class_images * (prior.class_inference_steps * sampled + decoded)
+        for prior in generated(config)
+    )
     num_samples = config.training.max_train_steps // (samples.sample_every or 10**9) + 1
-    num_samples *= max(1, len(samples.sample_prompts))
+    num_samples *= len(config.sample_prompts)
     sampling = num_samples * (samples.sample_inference_steps * sampled + decoded)
     total = config.training.max_train_steps * per_step + drawing + sampling
     return Work(
         num_photos=photos,
-        num_class_images=drawn,
+        num_class_images=sum(prior.num_class_images for prior in generated(config)),
         num_steps=config.training.max_train_steps,
         tera_flop_per_step=per_step / TERA,
         tera_flop_class_images=drawing / TERA,
         tera_flop_total=total / TERA,
     )
+
+
+def predicted_share(config: Config) -> float:
+    """Return the share of turns whose class image is also predicted by the base."""
+    turns = {True: 0, False: 0}
+    for concept in config.concepts:
+        prior = concept.prior
+        predicted = prior.enabled and prior.prior_target == "prediction"
+        turns[predicted] += concept.instance.concept_weight
+    return turns[True] / sum(turns.values())
 
 
 def to_document(plan: Plan) -> dict[str, Any]:

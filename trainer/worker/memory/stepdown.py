@@ -80,7 +80,7 @@ class StepMemory:
         hints: list[str] = []
 
         def savings() -> str:
-            single = Config.from_values(self.config.flat() | {"train_batch_size": 1})
+            single = self.config.with_values(train_batch_size=1)
             return describe_savings(single, self.machine, checkpointing=True)
 
         shortage(lambda: hints.append(savings()))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ...files.atomic import write_atomic
 from ..base.models import make_noise_scheduler
 from ..base.shipped import write_weights
-from ..objective.loss import min_snr_weight
+from ..objective.weighting import min_snr_weight
 from .dataset import caption_number, pictures, to_pixels
 from .fit import Plan, fit, load_average
 from .pack import pack

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ...config.config import EMBEDDED_SIDE_PX as SIDE_PX
+from ...config.model import EMBEDDED_SIDE_PX as SIDE_PX
 from ...prompts.tokenizer import END, START, prompt_ids
 from .names import words
 

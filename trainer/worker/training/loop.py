@@ -1,77 +1,87 @@
-"""The training: from a checked config to a LoRA file."""
+"""The training loop: from a checked config to the finished file, on one page."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import torch
-from accelerate import Accelerator
 
-from ...errors import ConfigError
-from ...files.atomic import check_writable
-from ...runs.control import Control, Stop
+from ...photos.pictures import save_picture
+from ...runs.control import Stop
 from ...runs.events import Event, Finished, Progress, Stopped
 from ...runs.report import write_report
-from ..device.device import DTYPES, any_process, device_warnings, make_accelerator
 from ..device.memory import peak_gib
-from ..drawing.class_images import save_picture
-from .checkpoint import checkpoints
-from .prepare import Parts, Sources, check_sources, encode_table, prepare
-from .training import Job, Training, sample_prompts
+from .job import Job
+from .setup import set_up
+from .training import Training
 from .update import Losses
+
+__all__ = ["train"]
 
 RATE_WINDOW = 20  # updates over which the shown speed is averaged
 
 
 def train(job: Job) -> Event:
-    """Fine-tune and save the LoRA; gives the last event.
+    """Fine-tune and save the result; returns the last event.
 
     Raises:
-        ConfigError: the user can mend it; nothing was trained.
+        ConfigError: the user can fix it; nothing was trained.
         OSError: a file could not be written, as on a full disk; the last good state stays.
-        Diverged: the loss is no number; the last checkpoint stays.
+        Halted: memory is full, or the loss is NaN or infinite; the last checkpoint stays.
         Stop: a stop was asked for before the first step.
     """
     began = time.monotonic()
-    max_train_steps, samples = job.config.training.max_train_steps, job.config.samples
+    config, control = job.config, job.control
+    max_train_steps = config.training.max_train_steps
+
+    # Load and check everything; resume where the newest checkpoint ends, else start at step 0.
     training = set_up(job)
-    step = training.start_step
+    step = training.saved_step
     if step == 0 and training.stop_is_wanted():
         raise Stop  # there is nothing to save yet
     job.report(training.started_event())
     speed = Speed()
+
     while step < max_train_steps and not training.stop_is_wanted():
+        # One optimizer update: forward and backward passes, clipping, AdamW.
         losses = training.update(step + 1)
         step += 1
+
+        # Report, then save and sample where that is due or was asked for. A checkpoint comes
+        # before samples, so that whatever happens to those, this step is not lost.
         with state_kept(training, step):
-            job.report(speed.progress(step, max_train_steps, losses, training.device))
-            wanted = due(step, samples.sample_every) or job.control.take(job.control.sample)
-            if due(step, job.config.result.save_every) or job.control.take(job.control.save):
+            device = training.updater.model.device
+            job.report(speed.progress(step, max_train_steps, losses, device))
+            wants_sample = due(step, config.samples.sample_every) or control.take(control.sample)
+            if due(step, config.result.save_every) or control.take(control.save):
                 training.save_state(step)
-            if wanted and step < max_train_steps:  # the last step's samples come after the loop
+            if wants_sample and step < max_train_steps:  # the last step's come after the loop
                 training.sample(step)
+
+    # Keep the final state, then write the result: of a stopped run under a name with its step.
     with state_kept(training, step):
         training.save_state(step)
-    lora_path = training.save_lora(step)
+    path, kind = training.save_result(step)
     if step < max_train_steps:
-        stopped = Stopped(step, str(lora_path), resumable=True)
+        stopped = Stopped(step, str(path), kind, resumable=True)
         report_on(training, stopped)
         training.accelerator.wait_for_everyone()  # launchers end all soon after the first has ended
         return stopped
+
+    # The last samples show the finished result; the first becomes its preview.
     preview = training.sample(step)
     if preview is not None:
-        save_picture(lora_path.with_suffix(".png"), preview)
-    finished = Finished(step, str(lora_path), time.monotonic() - began)
+        save_picture(path.with_suffix(".png"), preview)
+    finished = Finished(step, str(path), kind, time.monotonic() - began)
     report_on(training, finished)
     return finished
 
 
 def report_on(training: Training, last: Event) -> None:
-    if training.accelerator.is_main_process:
+    if training.is_main_process:
         write_report(training.job.run, training.config, last)
 
 
@@ -89,66 +99,6 @@ def due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
 
 
-def set_up(job: Job) -> Training:
-    """Check, prepare and load everything up to the first step."""
-    check_writable(job.run.folder, "run folder")
-    check_writable(job.run.cache, "cache")
-    sources = check_sources(job.config)
-    training = job.config.training
-    accelerator = make_accelerator(training.mixed_precision, training.gradient_accumulation_steps)
-    if accelerator.is_main_process:
-        begin(job)
-    check_all(accelerator, job.control)
-    for warning in [*device_warnings(accelerator), *sources.warnings]:
-        job.report(warning)
-    dtype = DTYPES[accelerator.mixed_precision]
-    parts = Parts(sources.base, accelerator.device, dtype, job.report)
-    prompts = encode_table(parts, all_prompts(sources))
-    parts.release("text encoder")
-    check_all(accelerator, job.control)
-    found = None
-    # The others then find the main process's class images and latents.
-    with accelerator.main_process_first(), suppress(Stop):
-        found = prepare(sources, parts, prompts, job.run.cache, job.control)
-    check_all(accelerator, job.control)
-    assert found is not None  # else this process was asked to stop
-    prepared = Training(job, accelerator, parts, prompts, *found)
-    if accelerator.is_main_process:
-        prepared.check_space()
-        job.run.create(job.config.to_json())  # a refused resume leaves the old one
-    return prepared
-
-
-def check_all(accelerator: Accelerator, control: Control) -> None:
-    """Raise Stop in every process if one of them was asked to stop; none then waits for another."""
-    if any_process(accelerator, control.stop.is_set()):
-        raise Stop
-
-
-def begin(job: Job) -> None:
-    """Claim the run's folder, and keep the config of a new run.
-
-    Raises:
-        ConfigError: another process trains in it, or another training has been there.
-    """
-    job.run.claim(Path(job.config.result.output).parent)
-    if not job.resume and checkpoints(job.run.checkpoints):
-        raise ConfigError(
-            f"The run {job.run.folder} has checkpoints of an earlier training.",
-            "Resume it, or choose another run folder.",
-        )
-    if not job.run.config.exists():
-        job.run.create(job.config.to_json())
-
-
-def all_prompts(sources: Sources) -> list[str]:
-    """Every prompt that is encoded by the frozen text encoders."""
-    config = sources.config
-    own = [photo.caption for photo in sources.photos]
-    class_prompts = [config.prior.class_prompt, config.prior.class_negative_prompt]
-    return own + class_prompts + sample_prompts(config) + [config.samples.sample_negative_prompt]
-
-
 class Speed:
     """The rate of updates over the last few, and the time that is left."""
 
@@ -158,6 +108,7 @@ class Speed:
     def progress(
         self, step: int, max_train_steps: int, losses: Losses, device: torch.device
     ) -> Progress:
+        """Return the report on a step that has just been done."""
         self.times.append(time.monotonic())
         rate = (len(self.times) - 1) / max(self.times[-1] - self.times[0], 1e-9)
         return Progress(

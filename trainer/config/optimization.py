@@ -1,0 +1,65 @@
+"""The optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .settings import setting
+
+__all__ = ["LRSchedule", "Precision", "TrainingConfig"]
+
+Precision = Literal["auto", "no", "fp16", "bf16"]
+LRSchedule = Literal["constant", "cosine", "linear"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The optimization."""
+
+    max_train_steps: int = setting(
+        800, minimum=1, maximum=1_000_000, help="Optimizer steps; about 100 to 200 per photo."
+    )
+    learning_rate: float = setting(
+        1e-4, above=0, maximum=1, help="Learning rate for the U-Net LoRA."
+    )
+    text_encoder_learning_rate: float = setting(
+        5e-5, above=0, maximum=1, help="Learning rate for the text encoder LoRA.", advanced=True
+    )
+    train_batch_size: int = setting(
+        1, minimum=1, maximum=64, help="Photos per forward pass. Class images come on top."
+    )
+    gradient_accumulation_steps: int = setting(
+        1, minimum=1, maximum=256, help="Forward passes per optimizer step.", advanced=True
+    )
+    lr_scheduler: LRSchedule = setting(
+        "constant", help="Learning rate schedule after warm-up.", advanced=True
+    )
+    lr_warmup_steps: int = setting(
+        0, minimum=0, maximum=100_000, help="Steps until the full learning rate.", advanced=True
+    )
+    weight_decay: float = setting(
+        0.01, minimum=0, maximum=1, help="Weight decay of AdamW.", advanced=True
+    )
+    max_grad_norm: float = setting(
+        1.0, above=0, maximum=1000, help="Gradients are clipped to this norm.", advanced=True
+    )
+    noise_offset: float = setting(
+        0.0,
+        minimum=0,
+        maximum=1,
+        help="Per-channel shift of the noise; helps with very dark or flat styles.",
+        advanced=True,
+    )
+    snr_gamma: float | None = setting(
+        None, above=0, maximum=100, help="Min-SNR loss weighting; 5 is usual.", advanced=True
+    )
+    mixed_precision: Precision = setting(
+        "auto", help="Number format of the frozen base. The LoRA itself is always float32."
+    )
+    gradient_checkpointing: Literal["auto", "on", "off"] = setting(
+        "auto",
+        help="Needs less memory and is about 40 % slower. auto: on where memory is short.",
+        advanced=True,
+    )
+    seed: int = setting(0, minimum=0, maximum=2**32 - 1, help="Same seed, same LoRA.")

@@ -1,0 +1,123 @@
+"""The base's parts on the device: each loaded when first asked for, and released when done with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from ...config.model import ModelConfig
+from ...errors import ConfigError
+from ...runs.control import Report
+from ...runs.events import Status, Warning
+from ..device.device import DTYPES, device_warnings, make_accelerator
+from ..device.memory import OutOfMemory, free_memory, shortage
+from . import models
+from .latents import encode_image
+from .models import BaseModel
+
+__all__ = ["Parts", "open_parts"]
+
+RELOADED = "It is reloaded later, with the same result."
+
+
+@dataclass
+class Parts:
+    """The base's parts by name; every job loads no more of them than it needs."""
+
+    base: BaseModel
+    device: torch.device
+    dtype: torch.dtype
+    report: Report
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, name: str, load: Callable[[], Any]) -> Any:
+        """Return a part, loaded if it is not there yet."""
+        if name not in self.loaded:
+            self.report(Status("loading", message=f"Loading the {name}"))
+            self.tidy()  # else its weights would settle in what others left, and hold it in parts
+            self.loaded[name] = load()
+        return self.loaded[name]
+
+    @property
+    def unet(self) -> Any:
+        """The frozen U-Net in the job's precision, on the device."""
+        return self.get(
+            "U-Net",
+            lambda: models.load_unet(self.base, self.dtype).to(self.device),  # pyright: ignore
+        )
+
+    @property
+    def vae(self) -> Any:
+        """The VAE in float32, on the device."""
+        return self.get("VAE", lambda: models.load_vae(self.base)).to(self.device)
+
+    @property
+    def text_encoders(self) -> list[nn.Module]:
+        """The frozen text encoders in float32, on the device."""
+        return self.get("text encoder", lambda: self.load_text_encoders(torch.float32))
+
+    def load_text_encoders(self, dtype: torch.dtype) -> list[Any]:
+        """Load text encoders that nobody else holds, for training."""
+        encoders = models.load_text_encoders(self.base, dtype)
+        return [encoder.to(self.device) for encoder in encoders]  # pyright: ignore
+
+    @cached_property
+    def noise_scheduler(self) -> DDPMScheduler:
+        """The noise schedule that the base was trained with."""
+        return models.load_noise_scheduler(self.base)
+
+    def tidy(self) -> None:
+        """Give a GPU's memory back; a CPU's comes back by itself."""
+        if self.device.type != "cpu":
+            free_memory()
+
+    def put_vae_away(self) -> None:
+        """Move the VAE out of the GPU's memory, and what it worked with."""
+        if "VAE" in self.loaded:
+            self.loaded["VAE"].to("cpu")
+        self.tidy()
+
+    def encode(self, pixels: np.ndarray, name: str) -> Tensor:
+        """Return the latents (C, h, w) of a photo's pixels (H, W, 3).
+
+        Where memory is short, the U-Net is unloaded first.
+
+        Raises:
+            ConfigError: the VAE produces NaN or infinite values.
+        """
+        found: list[Tensor] = []
+        missing = shortage(lambda: found.append(encode_image(self.vae, pixels)))
+        if missing is not None:
+            if "U-Net" not in self.loaded:
+                raise OutOfMemory(missing, "Lower the resolution, or close other programs.")
+            message = f"{missing} Unloading the U-Net to free memory."
+            self.report(Warning("out_of_memory", message, RELOADED))
+            self.release("U-Net")
+            found.append(encode_image(self.vae, pixels))
+        if not torch.isfinite(found[0]).all():
+            raise ConfigError(
+                f"VAE {self.base.vae_path or self.base.path} produced NaN for {name}.",
+                "Set `vae` to another file (for SDXL: an fp16-safe one).",
+            )
+        return found[0]
+
+    def release(self, name: str) -> None:
+        """Free one part's memory."""
+        self.loaded.pop(name, None)
+        self.tidy()
+
+
+def open_parts(model: ModelConfig, mixed_precision: str, report: Report) -> Parts:
+    """Open a base on this machine's device, for jobs that sample but do not train."""
+    base = models.open_base(model)
+    accelerator = make_accelerator(mixed_precision)
+    for warning in device_warnings(accelerator):
+        report(warning)
+    return Parts(base, accelerator.device, DTYPES[accelerator.mixed_precision], report)
