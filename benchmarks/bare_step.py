@@ -1,4 +1,4 @@
-"""Seconds of the bare U-Net's forward and backward pass with a peft LoRA: the floor of a step.
+"""Seconds of the bare U-Net's forward and backward pass with a peft LoRA: the least a step takes.
 
 python -m benchmarks.bare_step CHECKPOINT RESOLUTION PRECISION STEPS
 """

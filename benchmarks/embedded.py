@@ -1,8 +1,8 @@
-"""What the embedded model itself can draw: `python -m benchmarks.embedded`.
+"""What the embedded model can generate: `python -m benchmarks.embedded`.
 
-Draws every class in every place, in a colour of its turn, and lets the probe say what it sees; and
-asks the probe what unusual individuals are, which it was not taught.
-Writes benchmarks/results/embedded.json, and some of the pictures to docs/embedded.png.
+Generates every class in every place, with the colours in turn, and has the probe classify the
+images. Also measures how well the probe classifies unusual individuals, which it was not trained
+for. Writes benchmarks/results/embedded.json, and some of the images to docs/embedded.png.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
 
 @torch.no_grad()
 def unusual_classes() -> dict[str, float]:
-    """The share of subjects of every class whose class the probe sees, in one view of each."""
+    """Returns, by class, the share of subjects whose class the probe recognises from one view."""
     found = {}
     for noun in CLASSES:
         rng = np.random.Generator(np.random.PCG64(FIRST_UNUSUAL))
@@ -91,7 +91,7 @@ def rounded(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def sheet(prompts: list[str], pictures: list[Image.Image]) -> Image.Image:
-    """Pictures from all over the list, with their prompts."""
+    """Returns a grid of images spread evenly over the list, with their prompts."""
     some = range(0, len(pictures), len(pictures) // SHOWN)[:SHOWN]
     rows = [some[start : start + COLUMNS] for start in range(0, SHOWN, COLUMNS)]
     said = [", ".join(prompts[place].removeprefix("a photo of ") for place in row) for row in rows]

@@ -3,11 +3,11 @@
     python -m benchmarks.memory sd1 sd15-random.safetensors --json memory.json \
         --cases 256,1,off,16 512,2,on,64
 
-A case is resolution, train_batch_size, gradient checkpointing and rank. Every case, in a process of
-its own, does two whole updates by the trainer's own code, on random latents. Measured is the
-process's resident set: what weights and adapter added to it, and by how much it grew in the updates
-at most (Linux: VmHWM, which /proc/self/clear_refs puts back). Predicted is what `plan` says of the
-same settings.
+A case is resolution, train_batch_size, gradient checkpointing and rank. Each case runs two complete
+updates of the trainer's own code on random latents, in a separate process. Measured are the memory
+that weights and adapter add to the process's resident set, and its largest growth during the
+updates (Linux: VmHWM, reset through /proc/self/clear_refs). Predicted is what `plan` reports for
+the same settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_config(options: argparse.Namespace, case: str) -> Config:
 
 
 def make_updater(config: Config) -> Updater:
-    """The model in training, on random latents and prompts."""
+    """Returns an updater for the model in training, with random latents and prompts."""
     accelerator = make_accelerator(config.training.mixed_precision)
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)
@@ -73,7 +73,7 @@ def make_updater(config: Config) -> Updater:
 
 
 def in_fork(config: Config) -> dict[str, Any]:
-    """Measure in a copy of this process: what a case has held is not there for the next."""
+    """Measure in a fork of this process, so that no case inherits memory from the one before."""
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.write(writer, json.dumps(measure(config)).encode())

@@ -1,9 +1,9 @@
-"""What each setting does to what is learnt: `python -m benchmarks.quality --work DIR`.
+"""How each setting affects what is learned: `python -m benchmarks.quality --work DIR`.
 
-Trains the embedded model on subjects that it never saw, under one changed setting at a time, and
-lets the probe judge the pictures. Every finished training is a line of DIR/trials.jsonl, so that a
-stopped study goes on; `--part 0/2` and `--part 1/2` share it between two processes. `--tables`
-writes all trials, and mean and spread of what there is, to benchmarks/results/ and docs/quality.md.
+Trains the embedded model on subjects it never saw, with one setting changed at a time, and has the
+probe score the images. Every finished training is a line of DIR/trials.jsonl, so a stopped study
+can be resumed; `--part 0/2` and `--part 1/2` split it between two processes. `--tables` writes all
+trials, and the mean and spread of those present, to benchmarks/results/ and docs/quality.md.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train.
+    """One configuration of the study.
 
     Args:
         settings: what differs from the demonstration's.
         noun: which class noun follows the rare word: the right one, a wrong one, or none.
-        own_photos: the photos themselves stand in for class images.
+        own_photos: whether the photos themselves replace the class images.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Trial:
 
 
 def trials() -> Iterator[Trial]:
-    """All of the study; the first round already holds every variant for every subject once."""
+    """Yields the whole study; the first round has every variant for every subject once."""
     for seed, class_noun in product(SEEDS, SUBJECTS):
         base = ["base"] if seed == SEEDS[0] else []  # it knows no seed
         for variant in (*base, *PERFECT, *VARIANTS):
@@ -139,7 +139,7 @@ def trials() -> Iterator[Trial]:
 
 
 def run_trial(trial: Trial, work: Path) -> Measures:
-    """Train if the trial is not the bare base, draw, and judge."""
+    """Train (unless the trial is the bare base), generate images and score them."""
     look = subject(trial.class_noun, SUBJECTS[trial.class_noun])
     variant = {**VARIANTS, **PERFECT}.get(trial.variant, Variant())
     training_photos = photos(look, variant.num_photos, trial.seed)
@@ -196,7 +196,7 @@ def judge(
 
 
 def read_trials(file: Path) -> dict[str, dict[str, float]]:
-    """Measures by trial; a line that a killed process left torn is passed by."""
+    """Returns the measures by trial, without lines that a killed process left incomplete."""
     found = {}
     for line in file.read_text("utf-8").splitlines() if file.exists() else []:
         with suppress(ValueError):
@@ -209,9 +209,9 @@ Rows = Mapping[str, Mapping[int, Mapping[str, float]]]  # measures by subject an
 
 
 def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """By variant and measure: what it is on the mean, and against the default.
+    """Returns, by variant and measure, the mean and the difference to the default.
 
-    A measure that some of a variant's trials lack, since it came later, is left out.
+    A measure that was added later is left out where some of a variant's trials lack it.
     """
     rows: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
     for trial in trials():
@@ -237,16 +237,16 @@ def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 def means_of(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """What the table by subject shows, as means of the seeds."""
+    """Returns the means over seeds that the table by subject shows."""
     return {name: round(mean(row[name] for row in seeds.values()), 4) for name in BY_SUBJECT}
 
 
 def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
-    """One measure of one variant.
+    """Returns the statistics of one measure of one variant.
 
     A subject counts once, as the mean of its seeds: mean and deviation are over subjects, `seeds`
-    is the deviation between seeds of one subject. The difference is between trials of one subject
-    and seed; its standard error is over subjects.
+    is the deviation between seeds of one subject. The difference is between trials of the same
+    subject and seed; its standard error is over subjects.
     """
     of_subjects = [[row[measure] for row in seeds.values()] for seeds in rows.values()]
     means = [mean(values) for values in of_subjects]
@@ -265,7 +265,7 @@ def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
 
 
 def page(found: Mapping[str, Any]) -> Iterator[str]:
-    """The tables as text."""
+    """Yields the lines of the tables."""
     for title, names in TABLES.items():
         yield f"\n## {title}\n"
         there = [name for name in names if name in found]

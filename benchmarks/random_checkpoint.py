@@ -1,9 +1,9 @@
-"""Random checkpoints in the exact published layout, for tests and benchmarks where no weights are.
+"""Random checkpoints in the exact published layout, for tests and benchmarks without real weights.
 
     python -m benchmarks.random_checkpoint sd1 full sd15-random.safetensors
 
-Sizes: `full` as published; `host` the smallest that ComfyUI takes for the real thing; `tiny` for
-tests of the trainer alone. Pictures of such models are noise; keys, shapes and speed are real.
+Sizes: `full` as published; `host` the smallest that ComfyUI recognises; `tiny` for tests of the
+trainer alone. Such models generate noise; their keys, shapes and speed are real.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VOCABULARY = 49408
 
 @dataclass(frozen=True)
 class UNetSize:
-    """Channels and transformer depth of each level, and the blocks of every level."""
+    """Channels and transformer depth of each level, and the number of blocks per level."""
 
     channels: tuple[int, ...]
     depths: tuple[int, ...]
@@ -56,7 +56,7 @@ OPEN_CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layer
 
 
 def make_unet(family: str, size: str) -> UNet2DConditionModel:
-    """A U-Net on the meta device."""
+    """Returns a U-Net on the meta device."""
     unet = UNETS[family, size]
     cross = [depth > 0 for depth in unet.depths]
     extra: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def make_text_encoder(sizes: dict[str, int], *, projected: bool, tiny: bool) -> 
 
 
 def random_weights(model: nn.Module, rng: torch.Generator, dtype: torch.dtype) -> Weights:
-    """Fan-in-scaled normal weights, norms of one, biases of zero: activations stay finite."""
+    """Returns fan-in-scaled normal weights, norms of one, biases of zero: values stay finite."""
     return {name: random_tensor(name, p.shape, rng).to(dtype) for name, p in parameters(model)}
 
 
@@ -116,7 +116,7 @@ def random_tensor(name: str, shape: torch.Size, rng: torch.Generator) -> Tensor:
 
 
 def text_weights(family: str, size: str, rng: torch.Generator, dtype: torch.dtype) -> Weights:
-    """The text encoders under the prefixes of single-file checkpoints."""
+    """Returns the text encoders' weights with the prefixes of single-file checkpoints."""
     tiny = size == "tiny"
 
     def weights(sizes: dict[str, int], *, projected: bool) -> Weights:
@@ -141,7 +141,7 @@ def prefixed(prefix: str, weights: Weights) -> Weights:
 def checkpoint_weights(
     family: str, size: str, seed: int = 0, dtype: torch.dtype = torch.float16
 ) -> Weights:
-    """Every weight of a random checkpoint in the original layout."""
+    """Returns all weights of a random checkpoint in the original layout."""
     rng = torch.Generator().manual_seed(seed)
     unet = UNETS[family, size]
     levels = [
@@ -160,7 +160,7 @@ def checkpoint_weights(
 def save_checkpoint(
     path: Path, family: str, size: str, *, seed: int = 0, v_prediction: bool = False
 ) -> Path:
-    """Write a random checkpoint; a velocity model carries the marks by which hosts know it."""
+    """Write a random checkpoint; v-prediction models get the marks that hosts look for."""
     weights = checkpoint_weights(family, size, seed)
     if v_prediction and family == "sdxl":
         weights["v_pred"] = torch.tensor([])

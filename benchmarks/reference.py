@@ -1,11 +1,11 @@
-"""Reference trainings of tiny models: are the weights and losses still the same numbers?
+"""Reference trainings of tiny models, to check that a refactoring changes no weight and no loss.
 
-    python -m benchmarks.reference before.json              # in the code as it was
+    python -m benchmarks.reference before.json              # before the change
     python -m benchmarks.reference after.json --against before.json
 
-Every case trains a random tiny model through the command line, in float32 on one CPU thread, and is
-known by two hashes: one of the LoRA's tensors, one of the reported losses. They depend on the
-processor and on torch, so compare only what ran on one machine.
+Every case trains a random tiny model through the command line, in float32 on one CPU thread, and
+yields two hashes: of the LoRA's tensors and of the reported losses. They depend on the processor
+and the torch version, so compare only results from the same machine.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ CASES: dict[str, tuple[str, Mapping[str, object]]] = {
 
 
 def make_photos(folder: Path) -> Path:
-    """Three photos of different shapes."""
+    """Write three photos of different shapes; returns their folder."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for index, (width, height) in enumerate([(96, 80), (80, 160), (100, 100)]):
@@ -75,7 +75,7 @@ def make_photos(folder: Path) -> Path:
 
 
 def hashes(folder: Path, family: str, settings: Mapping[str, object]) -> dict[str, str]:
-    """Train straight, then in two parts, which must end alike; returns the case's two hashes."""
+    """Train without and with a resume, which must agree; returns the case's two hashes."""
     straight = train(folder / "straight", folder.parent, family, settings, STEPS)
     train(folder / "parts", folder.parent, family, settings, STOP_AT)
     resumed = train(folder / "parts", folder.parent, family, settings, STEPS, resume=True)
@@ -94,7 +94,7 @@ def train(
     *,
     resume: bool = False,
 ) -> tuple[list[list[float]], Path]:
-    """One training by the terminal's command; returns its losses and the path of its LoRA."""
+    """Train through the terminal's command; returns the losses and the path of the LoRA."""
     values: dict[str, object] = {
         "base": shared / f"{family}.safetensors",
         "instance_images": shared / "photos",
@@ -119,7 +119,7 @@ def train(
 
 
 def tensor_hash(path: Path) -> str:
-    """SHA-256 of every tensor of a file by name, without the file's metadata."""
+    """Returns the SHA-256 of all tensors of a file with their names, without the metadata."""
     digest = hashlib.sha256()
     for name, value in sorted(load_file(path).items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -146,7 +146,7 @@ def all_hashes() -> dict[str, dict[str, str]]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[str]:
-    """The cases whose weights or losses are not the same."""
+    """Returns one line for each case whose weights or losses differ."""
     return [
         f"{title}: {kind} differ"
         for title, found in after.items()

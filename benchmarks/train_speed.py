@@ -1,12 +1,12 @@
-"""Seconds per training step and peak memory of real-size models, as whole processes.
+"""Seconds per training step and peak memory of real-size models, measured on whole processes.
 
     python -m benchmarks.train_speed sd1 full 256 --steps 10
     python -m benchmarks.train_speed sdxl full 1024 --steps 10 --json results.json
 
-The checkpoint is random in the published layout, the photos are made; speed and memory depend on
-neither. Seconds per step are the median after the first two steps. Peak memory is the process's
-largest resident set, and on a GPU the most memory that torch held there. The floor is the bare
-U-Net with the same LoRA through peft, forward and backward on a fixed input, measured right after.
+The checkpoint is random in the published layout and the photos are synthetic; speed and memory
+depend on neither. Seconds per step are the median after the first two steps. Peak memory is the
+process's largest resident set, or on a GPU torch's peak allocation. The reference is the bare
+U-Net with the same LoRA through peft, forward and backward on a fixed input, measured afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft")
 
 
 def make_photos(folder: Path, number: int = 4) -> Path:
-    """Colourful noise of 1024 x 1024."""
+    """Write photos of colourful noise, 1024 x 1024; returns their folder."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for index in range(number):
@@ -43,7 +43,7 @@ def make_photos(folder: Path, number: int = 4) -> Path:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Train in a process of its own and read its events."""
+    """Train in a separate process; returns what its events and the bare U-Net say."""
     base = options.checkpoint or folder / "base.safetensors"
     if not base.exists():
         from .random_checkpoint import save_checkpoint
@@ -116,7 +116,7 @@ def processor() -> str:
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """The command by which anybody can measure the same."""
+    """Returns the command that repeats the measurement."""
     flags = f"--mixed-precision {options.mixed_precision} --steps {options.steps}"
     flags += f" --gradient-checkpointing {options.gradient_checkpointing}"
     settings = f" -- {' '.join(options.settings)}" if options.settings else ""
