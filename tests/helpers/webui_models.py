@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import CLIP_L, OPEN_CLIP_G, UNetSize, make_text_encoder, make_unet
 from trainer.config.config import LoraConfig
+from trainer.model_files.families import FAMILIES
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
-from trainer.worker.base.models import FAMILIES
 from trainer.worker.trainable.lora import wrap_layers
 
 # A1111's table of LoRA names knows SD 1.5's four levels of two blocks alone.

@@ -17,6 +17,7 @@ from trainer.errors import ConfigError
 from trainer.terminal import cli
 from trainer.worker.base import embedded, models
 from trainer.worker.base.embedded import PACKED, embedded_folder
+from trainer.worker.base.prompts import encode_prompts
 from trainer.worker.minisd.names import words
 from trainer.worker.minisd.pack import TOKEN_TABLE, expand, pack, untrained_tokens
 from trainer.worker.minisd.parts import (
@@ -93,7 +94,7 @@ def test_prompts_are_read_as_they_were_in_its_training(parts: dict[str, Any], fo
     encoders = models.load_text_encoders(base, torch.float32)
     prompts = ["a photo of a red dog on a beach", ""]
     with torch.no_grad():
-        found = models.encode_prompts(base.family, encoders, prompts).embeds
+        found = encode_prompts(base.family, encoders, prompts).embeds
         wanted = encode(parts["text_encoder"], prompts)
     assert torch.cosine_similarity(found, wanted, dim=-1).min() > 0.999
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from ...config.config import Config
 from ...files.atomic import write_atomic
 from ...photos.crops import Crop
-from ..base.models import PromptEmbeds
+from ..base.prompts import PromptEmbeds
 from ..objective.loss import Batch
 from ..randomness import generator, shuffled
 

@@ -19,7 +19,8 @@ from ...photos.class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
 from ...photos.images import find_photos
 from ...runs.control import Control, Report
 from ...runs.events import Status, Warning
-from ..base.models import BaseModel, PromptEmbeds
+from ..base.models import BaseModel
+from ..base.prompts import PromptEmbeds
 from ..device.memory import OutOfMemory, free_bytes, shortage
 from .sampler import Drawer, Sampler, draw, starting_noise
 

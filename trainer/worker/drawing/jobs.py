@@ -20,8 +20,9 @@ from ...model_files.identify import identify
 from ...runs.control import Control
 from ...runs.events import Event, Finished, Sample
 from ..base.models import BaseModel
+from ..base.prompts import PromptTable, encode_table
 from ..trainable.lora import UNET_PREFIX, file_name
-from ..training.prepare import Parts, PromptTable, encode_table
+from ..training.prepare import Parts
 from .class_images import ClassImagesJob, make_class_images, png_bytes, shaping
 from .sampler import Sampler, draw, starting_noise
 
@@ -59,7 +60,11 @@ def class_images_job(
 ) -> tuple[Event, Path]:
     """Make class images; gives the last event and their folder."""
     began = time.monotonic()
-    table = encode_table(parts, [prior.class_prompt, prior.class_negative_prompt])
+    table = encode_table(
+        parts.base.family,
+        parts.text_encoders,
+        [prior.class_prompt, prior.class_negative_prompt],
+    )
     parts.release("text encoder")
     job = ClassImagesJob(
         prior=prior,
@@ -97,7 +102,7 @@ def encode_with(parts: Parts, lora: Lora | None, prompts: Sequence[str]) -> Prom
     """Apply a LoRA if there is one, and encode prompts; the text encoders are let go afterwards."""
     if lora is not None:
         return apply_lora(parts, lora, prompts)
-    table = encode_table(parts, prompts)
+    table = encode_table(parts.base.family, parts.text_encoders, prompts)
     parts.release("text encoder")
     return table
 
@@ -113,7 +118,7 @@ def apply_lora(parts: Parts, lora: Lora, prompts: Sequence[str]) -> PromptTable:
     """
     weights = read_lora(lora)
     attach(text_encoder_models(parts), weights, lora.strength)
-    table = encode_table(parts, prompts)
+    table = encode_table(parts.base.family, parts.text_encoders, prompts)
     parts.release("text encoder")
     attach([(UNET_PREFIX, parts.unet)], weights, lora.strength)
     refuse_rest(weights, lora, parts.base)

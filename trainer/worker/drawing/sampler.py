@@ -16,7 +16,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
 from torch import Tensor
 
-from ..base.models import PromptEmbeds, vae_factor
+from ..base.models import vae_factor
+from ..base.prompts import PromptEmbeds
 from ..randomness import generator
 
 

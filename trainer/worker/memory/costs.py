@@ -15,7 +15,8 @@ from torch import nn
 
 from ...config.config import LoraConfig, ModelConfig
 from ..base import models
-from ..base.models import BaseModel, PromptEmbeds
+from ..base.models import BaseModel
+from ..base.prompts import PromptEmbeds, encode_prompts
 from ..drawing.sampler import Drawer, Sampler, guided_conditions, precision
 from ..objective.loss import Batch, diffusion_loss
 from ..trainable.lora import wrap_layers
@@ -124,7 +125,7 @@ def single_cost(step: Step) -> Cost:
             prompts = fake_prompts(base, unet, step.num_images)
             if encoders:
                 texts = [""] * step.num_images
-                prompts = models.encode_prompts(base.family, encoders, texts)
+                prompts = encode_prompts(base.family, encoders, texts)
             loss, _ = diffusion_loss(
                 unet, noise_scheduler, fake_batch(step.num_images, side, prompts)
             )
@@ -218,4 +219,4 @@ def text_cost(model: ModelConfig) -> Cost:
     with torch.device("meta"):
         encoders = models.load_text_encoders(base, torch.float32)
     with without_contents(*encoders):
-        return measure(lambda: models.encode_prompts(base.family, encoders, [""]), *encoders)
+        return measure(lambda: encode_prompts(base.family, encoders, [""]), *encoders)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from ..base.models import PromptEmbeds
+from ..base.prompts import PromptEmbeds
 
 
 @dataclass(frozen=True)

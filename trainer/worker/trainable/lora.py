@@ -20,21 +20,15 @@ from torch import Tensor, nn
 
 from ...config.config import Config, LoraConfig
 from ...files.atomic import write_atomic, write_unique
-from ..base.models import BaseModel, Family
+from ...model_files.families import Family
+from ..base.models import BaseModel
 
 UNET_PREFIX = "lora_unet"  # of layers' names in LoRA files
 UNET_TARGETS = r".*(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)|.*\.ff\.net\.(0\.proj|2)"
 TEXT_TARGETS = r".*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 ADAPTER = "default"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-BASE_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
-ARCHITECTURES = {
-    "sd1": "stable-diffusion-v1/lora",
-    "sd2": "stable-diffusion-v2-768-v/lora",
-    "sdxl": "stable-diffusion-xl-v1-base/lora",
-}
 BESIDE = (".json", ".png")  # a LoRA's card, and a picture of it
-CARD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}
 
 
 @dataclass(frozen=True)
@@ -202,17 +196,12 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
 
     Of paths it has the last part only: who shares a LoRA need not tell where the photos lie.
     """
-    family = base.family.name
     resolution = config.instance.resolution
-    prediction = "v" if base.prediction_type == "v_prediction" else "epsilon"
-    architecture = ARCHITECTURES[family]
-    if family == "sd2" and prediction == "epsilon":
-        architecture = "stable-diffusion-v2-512/lora"
     return {
         "ss_output_name": stem,
-        "ss_base_model_version": BASE_VERSIONS[family],
+        "ss_base_model_version": base.family.version,
         "ss_sd_model_name": base.path.name,
-        "ss_v2": str(family == "sd2"),
+        "ss_v2": str(base.family.is_v2),
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.lora.rank),
         "ss_network_alpha": str(config.lora.effective_alpha),
@@ -222,12 +211,12 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "ss_resolution": f"({resolution}, {resolution})",
         "ss_tag_frequency": json.dumps({"instance": {config.instance.instance_prompt: 1}}),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": architecture,
+        "modelspec.architecture": f"{base.variant.architecture}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.title": stem,
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "modelspec.resolution": f"{resolution}x{resolution}",
-        "modelspec.prediction_type": prediction,
+        "modelspec.prediction_type": "v" if base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": config.instance.instance_prompt,
         "modelspec.description": config.result.description,
         "dreambooth_config": config.with_paths(lambda path: Path(path).name).to_json(),
@@ -238,7 +227,7 @@ def card(config: Config, base: BaseModel, steps: int) -> dict[str, str | float]:
     """What A1111 and Forge show on the LoRA's card."""
     return {
         "description": config.result.description,
-        "sd version": CARD_VERSIONS[base.family.name],
+        "sd version": base.family.card_version,
         "activation text": config.instance.instance_prompt,
         "preferred weight": 1.0,
         "notes": f"Trained on {base.path.name} for {steps} steps.",

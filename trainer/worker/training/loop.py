@@ -16,11 +16,12 @@ from ...files.atomic import check_writable
 from ...runs.control import Control, Stop
 from ...runs.events import Event, Finished, Progress, Stopped
 from ...runs.report import write_report
+from ..base.prompts import encode_table
 from ..device.device import DTYPES, any_process, device_warnings, make_accelerator
 from ..device.memory import peak_gib
 from ..drawing.class_images import save_picture
 from .checkpoint import checkpoints
-from .prepare import Parts, Sources, check_sources, encode_table, prepare
+from .prepare import Parts, Sources, check_sources, prepare
 from .training import Job, Training, sample_prompts
 from .update import Losses
 
@@ -103,7 +104,7 @@ def set_up(job: Job) -> Training:
         job.report(warning)
     dtype = DTYPES[accelerator.mixed_precision]
     parts = Parts(sources.base, accelerator.device, dtype, job.report)
-    prompts = encode_table(parts, all_prompts(sources))
+    prompts = encode_table(parts.base.family, parts.text_encoders, all_prompts(sources))
     parts.release("text encoder")
     check_all(accelerator, job.control)
     found = None

@@ -25,7 +25,8 @@ from ...prompts.tokenizer import token_count
 from ...runs.control import Control, Report
 from ...runs.events import Status, Warning
 from ..base import models
-from ..base.models import BaseModel, PromptEmbeds
+from ..base.models import BaseModel
+from ..base.prompts import PromptTable
 from ..data.batches import LatentCache, TrainingData, TrainingImage, encode_image, training_image
 from ..device.device import DTYPES, device_warnings, make_accelerator
 from ..device.memory import OutOfMemory, free_memory, shortage
@@ -279,25 +280,3 @@ def photo_fingerprints(photos: Sequence[Photo]) -> dict[str, str]:
         before = found.get(name, "")
         found[name] = settings_key({"file": content, "caption": photo.caption, "more": before})
     return found
-
-
-class PromptTable:
-    """Prompts encoded once while the text encoders are frozen, (B, L, D) and (B, P)."""
-
-    def __init__(self, embeds: PromptEmbeds, prompts: Sequence[str]) -> None:
-        self.embeds = embeds
-        self.rows = {prompt: row for row, prompt in enumerate(prompts)}
-
-    def __getitem__(self, prompts: Sequence[str]) -> PromptEmbeds:
-        return self.embeds[[self.rows[prompt] for prompt in prompts]]
-
-
-@torch.no_grad()
-def encode_table(parts: Parts, prompts: Iterable[str]) -> PromptTable:
-    """Encode every different prompt by the frozen text encoders."""
-    unique = list(dict.fromkeys(prompts))
-    family, encoders = parts.base.family, parts.text_encoders
-    rows = [models.encode_prompts(family, encoders, [prompt]) for prompt in unique]
-    embeds = torch.cat([row.embeds for row in rows]).cpu()
-    pooled = [row.pooled for row in rows if row.pooled is not None]
-    return PromptTable(PromptEmbeds(embeds, torch.cat(pooled).cpu() if pooled else None), unique)

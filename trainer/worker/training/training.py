@@ -16,8 +16,7 @@ from ...files.disk import check_space, require_space
 from ...runs.control import Control, Report, Stop
 from ...runs.events import Checkpoint, Sample, Started, Status, Warning
 from ...runs.run import Run
-from ..base import models
-from ..base.models import PromptEmbeds
+from ..base.prompts import PromptEmbeds, PromptTable, encode_prompts
 from ..data.batches import TrainingData
 from ..device.device import any_process
 from ..device.failures import BUT_FP16, Halted, is_out_of_memory
@@ -27,7 +26,7 @@ from ..memory.stepdown import StepMemory
 from ..trainable.lora import add_adapter, save_lora
 from . import checkpoint
 from .plot import plot_losses
-from .prepare import Parts, PromptTable
+from .prepare import Parts
 from .update import Losses, Updater
 
 
@@ -127,7 +126,7 @@ class Training:
 
     def encode_with(self, text_encoders: Sequence[Any], prompts: Sequence[str]) -> PromptEmbeds:
         if text_encoders:
-            return models.encode_prompts(self.family, text_encoders, prompts)
+            return encode_prompts(self.family, text_encoders, prompts)
         return self.prompts[prompts].to(self.device)
 
     def stop_is_wanted(self) -> bool:

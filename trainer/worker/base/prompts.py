@@ -1,0 +1,74 @@
+"""Prompts encoded by a base's text encoders.
+
+Legend: B prompts, L = 77 tokens, D text width, P pooled width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...model_files.families import Family
+from ...prompts.tokenizer import prompt_ids
+
+__all__ = ["PromptEmbeds", "PromptTable", "encode_prompts", "encode_table"]
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Encoded prompts: `embeds` (B, L, D), for SDXL `pooled` (B, P)."""
+
+    embeds: Tensor
+    pooled: Tensor | None
+
+    def __getitem__(self, rows: Sequence[int] | slice) -> PromptEmbeds:
+        return PromptEmbeds(self.embeds[rows], None if self.pooled is None else self.pooled[rows])
+
+    def to(self, device: torch.device) -> PromptEmbeds:
+        """The same on another device."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return PromptEmbeds(self.embeds.to(device), pooled)
+
+
+def encode_prompts(
+    family: Family, text_encoders: Sequence[nn.Module], prompts: Sequence[str]
+) -> PromptEmbeds:
+    """Encode prompts as the family's hosts do: cut or padded to 77 tokens, no word weights."""
+    states: list[Tensor] = []
+    pooled: Tensor | None = None
+    for kind, encoder in zip(family.text_encoders, text_encoders, strict=True):
+        device = next(encoder.parameters()).device
+        ids = torch.tensor([prompt_ids(text, kind.pad_id) for text in prompts], device=device)
+        output = encoder(ids, output_hidden_states=family.penultimate)
+        if family.penultimate:
+            states.append(output.hidden_states[-2])  # (B, L, D_i)
+            pooled = output.text_embeds if "text_embeds" in output else pooled  # (B, P)
+        else:
+            states.append(output.last_hidden_state)
+    return PromptEmbeds(torch.cat(states, dim=-1), pooled)
+
+
+class PromptTable:
+    """Prompts encoded once while the text encoders are frozen, (B, L, D) and (B, P)."""
+
+    def __init__(self, embeds: PromptEmbeds, prompts: Sequence[str]) -> None:
+        self.embeds = embeds
+        self.rows = {prompt: row for row, prompt in enumerate(prompts)}
+
+    def __getitem__(self, prompts: Sequence[str]) -> PromptEmbeds:
+        return self.embeds[[self.rows[prompt] for prompt in prompts]]
+
+
+@torch.no_grad()
+def encode_table(
+    family: Family, text_encoders: Sequence[nn.Module], prompts: Iterable[str]
+) -> PromptTable:
+    """Encode every different prompt by the frozen text encoders."""
+    unique = list(dict.fromkeys(prompts))
+    rows = [encode_prompts(family, text_encoders, [prompt]) for prompt in unique]
+    embeds = torch.cat([row.embeds for row in rows]).cpu()
+    pooled = [row.pooled for row in rows if row.pooled is not None]
+    return PromptTable(PromptEmbeds(embeds, torch.cat(pooled).cpu() if pooled else None), unique)
