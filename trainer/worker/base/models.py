@@ -32,6 +32,7 @@ __all__ = [
     "load_unet",
     "load_vae",
     "open_base",
+    "pixels_per_latent",
     "vae_factor",
 ]
 
@@ -158,6 +159,12 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
 def vae_factor(vae: AutoencoderKL) -> int:
     """Pixels per latent along a side: 8 in Stable Diffusion, 4 in the embedded model."""
     return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+def pixels_per_latent(base: BaseModel) -> int:
+    """The same of a base whose VAE is not loaded, from the header alone."""
+    with torch.device("meta"):
+        return vae_factor(read_vae(base))
 
 
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:

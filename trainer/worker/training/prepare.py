@@ -213,7 +213,8 @@ def cache_bytes(sources: Sources) -> int:
     num_classes = prior.num_class_images if prior.enabled else 0
     own = num_classes if prior.class_images is None else 0
     pixels = instance.resolution**2
-    return own * 3 * pixels + (num_crops + num_classes) * 4 * 4 * pixels // 64
+    latent_bytes = 4 * 4 * pixels // models.pixels_per_latent(sources.base) ** 2
+    return own * 3 * pixels + (num_crops + num_classes) * latent_bytes
 
 
 def encode_photos(
