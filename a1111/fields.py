@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..trainer.config.config import GROUPS, all_settings
 from ..trainer.config.presets import PRESETS
 from ..trainer.config.settings import Setting, settings_of
+from ..trainer.model_files.families import FAMILIES
 
 FROM_HOST = frozenset(["base", "instance_images", "output"])
 WORDS = ("instance_prompt", "class_prompt")
@@ -44,7 +45,7 @@ LABELS = {
 }
 EXAMPLES = {"instance_prompt": "a photo of sks dog", "class_prompt": "a photo of a dog"}
 PRESET_FIELDS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.values))
-FAMILY_PRESETS = {"sd1": "sd15-lora", "sd2": "sd2-lora", "sdxl": "sdxl-lora"}
+FAMILY_PRESETS = {name: family.preset for name, family in FAMILIES.items()}
 
 
 def label(name: str) -> str:

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from trainer.worker.base import layout
-from trainer.worker.base.layout import Weights
+from trainer.worker.base import text_layout, unet_layout, vae_layout
+from trainer.worker.base.renaming import Weights
 
 VOCABULARY = 49408
 
@@ -127,10 +127,10 @@ def text_weights(family: str, size: str, rng: torch.Generator, dtype: torch.dtyp
     if family == "sd1":
         return prefixed("cond_stage_model.transformer.", weights(CLIP_L, projected=False))
     if family == "sd2":
-        open_clip = layout.clip_to_open_clip(weights(OPEN_CLIP_H, projected=True))
+        open_clip = text_layout.clip_to_open_clip(weights(OPEN_CLIP_H, projected=True))
         return prefixed("cond_stage_model.model.", open_clip)
     first = prefixed("conditioner.embedders.0.transformer.", weights(CLIP_L, projected=False))
-    open_clip = layout.clip_to_open_clip(weights(OPEN_CLIP_G, projected=True))
+    open_clip = text_layout.clip_to_open_clip(weights(OPEN_CLIP_G, projected=True))
     return first | prefixed("conditioner.embedders.1.model.", open_clip)
 
 
@@ -145,14 +145,14 @@ def checkpoint_weights(
     rng = torch.Generator().manual_seed(seed)
     unet = UNETS[family, size]
     levels = [
-        layout.Level(channels, unet.num_blocks, depth)
+        unet_layout.Level(channels, unet.num_blocks, depth)
         for channels, depth in zip(unet.channels, unet.depths, strict=True)
     ]
     unet_weights = random_weights(make_unet(family, size), rng, dtype)
     vae_weights = random_weights(make_vae(size), rng, dtype)
     return {
-        **prefixed(layout.UNET_PREFIX, layout.unet_from_diffusers(unet_weights, levels)),
-        **prefixed(layout.VAE_PREFIX, layout.vae_from_diffusers(vae_weights, 4)),
+        **prefixed(unet_layout.UNET_PREFIX, unet_layout.unet_from_diffusers(unet_weights, levels)),
+        **prefixed(vae_layout.VAE_PREFIX, vae_layout.vae_from_diffusers(vae_weights, 4)),
         **text_weights(family, size, rng, dtype),
     }
 
@@ -165,7 +165,7 @@ def save_checkpoint(
     if v_prediction and family == "sdxl":
         weights["v_pred"] = torch.tensor([])
     if v_prediction and family == "sd2":
-        key = f"{layout.UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+        key = f"{unet_layout.UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
         if key in weights:
             weights[key] = (0.2 * torch.randn(weights[key].shape)).to(weights[key].dtype)
     save_file(weights, path)

@@ -13,16 +13,14 @@ import torch
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.model_files.families import FAMILIES
 from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base
 
 NAMES = ("model", "clip", "vae")
-TRAINABLE = (
-    comfy.supported_models.SD15,
-    comfy.supported_models.SD20,
-    comfy.supported_models.SDXL,
-)
+KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
+TRAINABLE = tuple(kind for kind, _ in KINDS)
 OTHER_LAYER = (
     "The CLIP wire stops at layer {0}, which training does not: the LoRA fits the model's usual "
     "layer best."
@@ -70,7 +68,10 @@ def require_trainable(model: Any) -> None:
 
 
 def usual_layer(model: Any) -> int:
-    return -1 if isinstance(model.model.model_config, comfy.supported_models.SD15) else -2
+    """The layer of the text encoders that a model's prompts come from."""
+    config = model.model.model_config
+    found = (family.clip_layer for kind, family in KINDS if isinstance(config, kind))
+    return next(found, -2)
 
 
 def prediction_type(model: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import comfy.model_management as mm
 from comfy_api.latest import io
 
 from ..trainer.config.concept import PriorConfig
@@ -15,7 +16,7 @@ from ..trainer.errors import ConfigError
 from ..trainer.photos.class_set import ClassSet, class_set
 from . import places
 from .base import Wires, find_base
-from .class_sets import report_text, shaping_settings, start_set
+from .class_sets import complete, report_text, shaping_settings
 from .fields import CLASS_SETTINGS, SETTINGS
 from .inputs import ClassSetType, setting_input
 from .page import Page
@@ -70,7 +71,7 @@ class GenerateClassImages(io.ComfyNode):
         images = class_set(places.cache_folder(), shaping_settings(prior, base.shaping, how))
         report = report_text(images, prior.num_class_images)
         page.text(report)
-        draw_missing(images, prior, wires, sampler)
+        draw_missing(images, prior, wires, sampler, page)
         return result(images, prior.num_class_images, report)
 
 
@@ -90,17 +91,21 @@ def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int
     return prior, (side, side)
 
 
-def draw_missing(images: ClassSet, prior: PriorConfig, wires: Wires, sampler: Sampler) -> None:
-    """Draw and keep, one by one, the images that are not there yet."""
-    missing = images.missing(prior.num_class_images)
-    if not missing:
-        return
-    start_set(images)
-    drawer = Drawer(wires, sampler, len(missing))
-    positive = drawer.encode(prior.class_prompt)
-    negative = drawer.encode(prior.class_negative_prompt)
-    for index in missing:
-        write_picture(images.path(index), drawer.draw(positive, negative, prior.class_seed + index))
+def draw_missing(
+    images: ClassSet, prior: PriorConfig, wires: Wires, sampler: Sampler, page: Page
+) -> None:
+    """Generate and keep, one by one, the images that are not there yet."""
+
+    def make(missing: Sequence[int]) -> None:
+        drawer = Drawer(wires, sampler, len(missing))
+        positive = drawer.encode(prior.class_prompt)
+        negative = drawer.encode(prior.class_negative_prompt)
+        for index in missing:
+            picture = drawer.draw(positive, negative, prior.class_seed + index)
+            write_picture(images.path(index), picture)
+
+    check = mm.throw_exception_if_processing_interrupted
+    complete(images, prior.num_class_images, check=check, show=page.text, make=make)
 
 
 def result(images: ClassSet, count: int, report: str) -> io.NodeOutput:

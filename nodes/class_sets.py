@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config.concept import PriorConfig
-from ..trainer.files.atomic import write_atomic
-from ..trainer.photos.class_set import SETTINGS_FILE, ClassSet, set_settings
+from ..trainer.photos.class_set import SETTINGS_FILE, ClassSet, make_missing, set_settings
+
+__all__ = ["complete", "report_text", "shaping_settings"]
 
 
 def shaping_settings(
@@ -25,10 +25,29 @@ def shaping_settings(
     }
 
 
-def start_set(images: ClassSet) -> None:
-    """Make the set's folder, with a note of what it is made from."""
-    images.folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
+def complete(
+    images: ClassSet,
+    count: int,
+    *,
+    check: Callable[[], None],
+    show: Callable[[str], None],
+    make: Callable[[Sequence[int]], None],
+) -> None:
+    """Make what is missing of a set; if another process is at it, wait until it is done.
+
+    Args:
+        check: raises if the user cancelled.
+        show: shows a line of text under the node.
+        make: makes the images of these indices.
+    """
+    text = "Waiting for another process that generates these class images"
+    make_missing(
+        images,
+        count,
+        check=check,
+        waiting=lambda done: show(f"{text}: {done} of {count}"),
+        make=make,
+    )
 
 
 def report_text(images: ClassSet, count: int) -> str:

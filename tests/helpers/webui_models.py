@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import CLIP_L, OPEN_CLIP_G, UNetSize, make_text_encoder, make_unet
 from trainer.config.trained import LoraConfig
+from trainer.model_files.families import FAMILIES
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
-from trainer.worker.base.models import FAMILIES
 from trainer.worker.trainable.lora import wrap_layers
 
 # A1111's table of LoRA names knows SD 1.5's four levels of two blocks alone.
@@ -101,8 +101,8 @@ def save_full_lora(path: Path, family: str) -> int:
     if family == "sdxl":
         encoders.append(make_text_encoder(OPEN_CLIP_G, projected=True, tiny=False))
     config = LoraConfig(rank=1, train_text_encoder=True)
-    adapter = wrap_layers(FAMILIES[family], make_unet(family, "full"), encoders, config)
-    weights = {name: torch.zeros(p.shape) for name, p in adapter.named_parameters()}
-    weights |= {f"{name}.alpha": torch.tensor(1.0) for name in adapter.layers}
-    save_file(weights, path)
-    return len(adapter.layers)
+    trained = wrap_layers(FAMILIES[family], make_unet(family, "full"), encoders, config)
+    weights = {name: torch.zeros(p.shape) for name, p in trained.named_parameters()}
+    layers = {name.partition(".")[0] for name in weights}
+    save_file(weights | {f"{name}.alpha": torch.tensor(1.0) for name in layers}, path)
+    return len(layers)

@@ -17,7 +17,7 @@ from trainer.config.config import Config
 from trainer.config.model import ModelConfig
 from trainer.runs.control import Control
 from trainer.runs.run import Run
-from trainer.worker.base import layout, models, weights
+from trainer.worker.base import models, renaming, unet_layout, weights
 from trainer.worker.training.loop import set_up
 from trainer.worker.training.training import Job
 
@@ -60,14 +60,13 @@ def expected_weights(base: Path, lora: Path) -> dict[str, torch.Tensor]:
     opened = models.open_base(ModelConfig(str(base)))
     deltas = load_file(lora)
     expected: dict[str, torch.Tensor] = {}
-    shapes = {
-        key: tuple(value.shape) for key, value in weights.read_tensors(base, layout.UNET_PREFIX)
-    }
-    to_original = [(b, a) for a, b in layout.unet_pairs(layout.unet_levels(shapes))]
+    tensors = weights.read_tensors(base, unet_layout.UNET_PREFIX)
+    shapes = {key: tuple(value.shape) for key, value in tensors}
+    to_original = [(b, a) for a, b in unet_layout.unet_pairs(unet_layout.unet_levels(shapes))]
     unet = models.load_unet(opened, torch.float32)
     add_merged(expected, unet, "lora_unet_", deltas, lambda name: name)
     expected = {
-        "diffusion_model." + layout.new_name(name, dict(to_original)): value
+        "diffusion_model." + renaming.new_name(name, dict(to_original)): value
         for name, value in expected.items()
     }
     prefixes = {"sd1": ["clip_l."], "sd2": ["clip_h."], "sdxl": ["clip_l.", "clip_g."]}

@@ -14,6 +14,7 @@ from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
 from trainer.config.model import ModelConfig
 from trainer.worker.base import models
+from trainer.worker.base.prompts import encode_prompts
 
 pytestmark = [
     pytest.mark.comfy,
@@ -41,7 +42,7 @@ def test_prompt_unet_and_vae_compute_the_same_as_in_comfyui(tmp_path, family):
     assert opened.prediction_type == "epsilon"
     with torch.no_grad():
         encoders = models.load_text_encoders(opened, torch.float32)
-        prompts = models.encode_prompts(opened.family, encoders, [PROMPT])
+        prompts = encode_prompts(opened.family, encoders, [PROMPT])
         conditions = None
         if prompts.pooled is not None:
             time_ids = torch.tensor([[64, 64, 0, 0, 64, 64]])

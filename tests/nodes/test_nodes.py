@@ -7,7 +7,9 @@ import importlib.util
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 
 import pytest
@@ -43,6 +45,7 @@ events = pack_module("trainer.runs.events")
 class_set = pack_module("trainer.photos.class_set")
 run = pack_module("trainer.runs.run")
 ConfigError = pack_module("trainer.errors").ConfigError
+Lock = pack_module("trainer.files.lock").Lock
 
 
 def node(class_type: str, **inputs: object) -> dict[str, object]:
@@ -288,10 +291,57 @@ def make_set(cache: Path, cfg: float, count: int) -> object:
     prior = config.PriorConfig(class_prompt="a photo of a dog")
     settings = class_sets.shaping_settings(prior, {"base": "aa"}, {"cfg": cfg, "steps": 2})
     images = class_set.class_set(cache, settings)
-    class_sets.start_set(images)
-    for path in images.paths(count):
-        Image.new("RGB", (8, 8)).save(path)
+    complete(images, count)
     return images
+
+
+def complete(images: object, count: int, show=pytest.fail, before=lambda: None) -> list[int]:
+    """Make what is missing of a set, plain images; the indices of those that were made."""
+    made: list[int] = []
+
+    def make(missing: list[int]) -> None:
+        before()
+        for index in missing:
+            Image.new("RGB", (8, 8)).save(images.path(index))
+            made.append(index)
+
+    class_sets.complete(images, count, check=lambda: None, show=show, make=make)
+    return made
+
+
+def test_a_class_set_is_made_by_one_process_while_the_other_waits(tmp_path):
+    images = class_set.ClassSet(tmp_path, {"class_prompt": "a photo of a dog"})
+    locked, waited = Event(), Event()
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        waited.set()
+
+    def hold() -> None:
+        locked.set()
+        assert waited.wait(60)  # the other one has come, and may not begin
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(complete, images, 3, before=hold)
+        assert locked.wait(60)
+        second = pool.submit(complete, images, 3, show=show)
+        assert (first.result(), second.result()) == ([0, 1, 2], [])
+    assert shown[0].endswith("0 of 3")
+
+
+def test_a_cancel_ends_the_wait_for_another_process(tmp_path):
+    images = class_set.ClassSet(tmp_path, {})
+    lock = Lock(tmp_path / "lock")
+    assert lock.take()
+
+    def cancel() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        class_sets.complete(images, 1, check=cancel, show=pytest.fail, make=pytest.fail)
+    lock.release()
+    assert complete(images, 1) == [0]
 
 
 def test_class_images_are_counted_and_an_older_set_explained(tmp_path):

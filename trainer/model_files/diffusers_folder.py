@@ -8,8 +8,11 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..files.input_file import read_object, unreadable
+from .families import FAMILIES, FamilyName
 from .header import CONVERT, DOWNLOAD_AGAIN, Header, read_header
 from .kinds import ModelFile, checkpoint_description, plain_unet
+
+__all__ = ["folder_predicts_velocity", "identify_folder", "is_file", "read_json"]
 
 MAX_JSON_BYTES = 1_000_000
 WHOLE_FOLDER = "Download the whole folder again, or use a .safetensors checkpoint."
@@ -35,7 +38,8 @@ def identify_folder(folder: Path) -> ModelFile:
     family, title = folder_unet(read_json(folder / "unet" / "config.json"))
     if another := another_process(folder):
         family, title = None, f"{title} with {another}"
-    encoders = ["text_encoder"] + (["text_encoder_2"] if family == "sdxl" else [])
+    kinds = FAMILIES[family].text_encoders if family else ()
+    encoders = [kind.folder for kind in kinds] or ["text_encoder"]
     has_text_encoder = all([has_part(folder, encoder) for encoder in encoders])
     has_vae = has_part(folder, "vae")
     description = checkpoint_description(title, "diffusers folder", has_vae, has_text_encoder)
@@ -45,7 +49,7 @@ def identify_folder(folder: Path) -> ModelFile:
     )
 
 
-def folder_unet(config: Mapping[str, Any]) -> tuple[Any, str]:
+def folder_unet(config: Mapping[str, Any]) -> tuple[FamilyName | None, str]:
     """The family and title of a diffusers U-Net's config."""
     context = config.get("cross_attention_dim")
     if isinstance(context, list) and context:

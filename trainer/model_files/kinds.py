@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .families import FAMILIES, FamilyName, family_of_text_width
 from .header import Header
-from .lora_kind import (
-    FAMILY_OF_CONTEXT,
-    Family,
-    LoraInfo,
-    find,
-    has_key,
-    lora_family,
-    lora_info,
-    other_lora_model,
-)
+from .lora_kind import LoraInfo, find, has_key, lora_family, lora_info, other_lora_model
+
+__all__ = [
+    "UNET_PREFIX",
+    "ModelFile",
+    "checkpoint_description",
+    "identify_header",
+    "plain_unet",
+]
 
 Kind = Literal[
     "checkpoint",
@@ -31,21 +31,12 @@ Kind = Literal[
     "other",
 ]
 
-TITLES: dict[Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
 UNET_PREFIX = "model.diffusion_model."
 IN_CHANNEL_TITLES = {
     5: "depth-guided SD 2.x",
     7: "SD x4 upscaler",
     8: "InstructPix2Pix (8 input channels)",
     9: "inpainting (9 input channels)",
-}
-TEXT_ENCODERS: dict[Family, tuple[str, ...]] = {
-    "sd1": (r"^cond_stage_model\.transformer\.(text_model\.)?embeddings\.token_embedding\.",),
-    "sd2": (r"^cond_stage_model\.model\.token_embedding\.",),
-    "sdxl": (
-        r"^conditioner\.embedders\.0\.transformer\.text_model\.embeddings\.token_emb",
-        r"^conditioner\.embedders\.1\.model\.token_embedding\.",
-    ),
 }
 ANY_TEXT_ENCODER = r"^(cond_stage_model|conditioner|text_encoders?)\."
 VAE_PARTS = (
@@ -125,7 +116,7 @@ class ModelFile:
 
     header: Header
     kind: Kind
-    family: Family | None
+    family: FamilyName | None
     description: str
     has_vae: bool = False
     has_text_encoder: bool = False
@@ -166,7 +157,7 @@ def as_lora(header: Header) -> ModelFile | None:
         return None
     other = other_lora_model(header)
     family = None if other else lora_family(header)
-    title = TITLES[family] if family else other or "an unknown model"
+    title = FAMILIES[family].title if family else other or "an unknown model"
     return ModelFile(header, "lora", family, f"a {info.algorithm} for {title}", lora=info)
 
 
@@ -180,7 +171,7 @@ def as_unet(header: Header) -> ModelFile | None:
     return None
 
 
-def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[Family | None, str]:
+def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[FamilyName | None, str]:
     """The family and title of a U-Net in the original layout."""
     names = header.tensors
     if any(".time_stack." in name for name in names):
@@ -195,7 +186,9 @@ def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[Family
     return plain_unet(in_channels, context_width(header), labelled)
 
 
-def plain_unet(in_channels: int, context: int | None, labelled: bool) -> tuple[Family | None, str]:
+def plain_unet(
+    in_channels: int, context: int | None, labelled: bool
+) -> tuple[FamilyName | None, str]:
     """The family and title of a Stable Diffusion U-Net.
 
     Args:
@@ -204,9 +197,9 @@ def plain_unet(in_channels: int, context: int | None, labelled: bool) -> tuple[F
     """
     if in_channels != 4:
         return None, IN_CHANNEL_TITLES.get(in_channels, f"{in_channels}-channel latent diffusion")
-    family = FAMILY_OF_CONTEXT.get(context or 0)
-    if family and labelled == (family == "sdxl"):
-        return family, TITLES[family]
+    family = family_of_text_width(context)
+    if family and labelled == FAMILIES[family].size_conditioning:
+        return family, FAMILIES[family].title
     if context == 1280:
         return None, "SDXL refiner"
     if context == 1024:
@@ -219,10 +212,11 @@ def context_width(header: Header) -> int | None:
     return tensor.shape[1] if tensor and len(tensor.shape) == 2 else None
 
 
-def checkpoint(header: Header, family: Family | None, title: str) -> ModelFile:
+def checkpoint(header: Header, family: FamilyName | None, title: str) -> ModelFile:
     """Say which of the parts that belong to a checkpoint are there."""
-    encoders = TEXT_ENCODERS[family] if family else (ANY_TEXT_ENCODER,)
-    has_text_encoder = all(has_key(header, part) for part in encoders)
+    encoders = FAMILIES[family].text_encoders if family else ()
+    marks = [kind.mark for kind in encoders] or [ANY_TEXT_ENCODER]
+    has_text_encoder = all(has_key(header, mark) for mark in marks)
     has_vae = all(has_key(header, part) for part in VAE_PARTS)
     is_checkpoint = has_text_encoder or has_vae
     kind = "checkpoint" if is_checkpoint else "diffusion_model"
@@ -272,11 +266,16 @@ def as_embedding(header: Header) -> ModelFile:
     """A textual inversion: one vector list per text encoder; anything else stays unnamed."""
     names = set(header.tensors)
     if names in ({"clip_l", "clip_g"}, {"clip_g"}):
-        return ModelFile(header, "embedding", "sdxl", "a textual inversion embedding for SDXL")
+        return embedding(header, "sdxl")
     if len(names) == 1:
         shape = next(iter(header.tensors.values())).shape
-        family = FAMILY_OF_CONTEXT.get(shape[-1]) if 1 <= len(shape) <= 2 else None
-        if family in ("sd1", "sd2"):
-            description = f"a textual inversion embedding for {TITLES[family]}"
-            return ModelFile(header, "embedding", family, description)
+        family = family_of_text_width(shape[-1]) if 1 <= len(shape) <= 2 else None
+        if family and len(FAMILIES[family].text_encoders) == 1:
+            return embedding(header, family)
     return ModelFile(header, "other", None, "a safetensors file of an unknown model")
+
+
+def embedding(header: Header, family: FamilyName) -> ModelFile:
+    """A textual inversion for a family."""
+    description = f"a textual inversion embedding for {FAMILIES[family].title}"
+    return ModelFile(header, "embedding", family, description)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from .families import FAMILIES, FamilyName, family_of_text_width, family_of_version
 from .header import Header, TensorInfo, read_floats
 
-Family = Literal["sd1", "sd2", "sdxl"]
+__all__ = ["LoraInfo", "find", "has_key", "lora_family", "lora_info", "other_lora_model"]
+
 Layout = Literal["kohya", "peft", "diffusers", "other"]
 
 ALGORITHMS = {
@@ -24,13 +26,10 @@ DOWN = r"(lora_down|lora_A|lora_linear_layer\.down|lora\.down|hada_w1_b)(\.defau
 DOWN_WEIGHT = rf"[._]{DOWN}"
 UNET_CONTEXT = rf"attn2[._](processor\.)?to_k[._]{DOWN}"
 TEXT_WIDTH = rf"^(lora_te_|text_encoder\.).*q_proj[._].*{DOWN}"
-SECOND_ENCODER = r"^(lora_te2_|text_encoder_2\.)"
 OTHER_MODELS = {
     "Flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
     "SD3": r"joint_blocks[._]\d|^transformer\.transformer_blocks\.",
 }
-FAMILY_OF_CONTEXT: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
-FAMILY_OF_BASE: Mapping[str, Family] = {"sd_v1": "sd1", "sd_v2": "sd2", "sdxl_": "sdxl"}
 
 
 @dataclass(frozen=True)
@@ -85,28 +84,29 @@ def other_lora_model(header: Header) -> str | None:
     return next((name for name, mark in OTHER_MODELS.items() if has_key(header, mark)), None)
 
 
-def lora_family(header: Header) -> Family | None:
+def lora_family(header: Header) -> FamilyName | None:
     """The family that a LoRA was made for; None where nothing tells."""
     contexts = [shape[1] for shape in shapes(header, UNET_CONTEXT) if len(shape) == 2]
     if contexts:
-        return FAMILY_OF_CONTEXT.get(contexts[0])
-    if has_key(header, SECOND_ENCODER):
-        return "sdxl"
-    return text_encoder_family(header) or family_from_metadata(header.metadata)
+        return family_of_text_width(contexts[0])
+    stated = header.metadata.get("ss_base_model_version", "")
+    found = second_encoder_family(header) or text_encoder_family(header)
+    return found or family_of_version(stated)
 
 
-def text_encoder_family(header: Header) -> Family | None:
+def second_encoder_family(header: Header) -> FamilyName | None:
+    """The family of a LoRA for a text encoder that only that family has."""
+    for family in FAMILIES.values():
+        for kind in family.text_encoders[1:]:
+            if has_key(header, rf"^({kind.lora_prefix}_|{kind.folder}\.)"):
+                return family.name
+    return None
+
+
+def text_encoder_family(header: Header) -> FamilyName | None:
     """The family of a LoRA for the text encoder alone."""
     widths = [shape[1] for shape in shapes(header, TEXT_WIDTH) if len(shape) == 2]
-    return FAMILY_OF_CONTEXT.get(widths[0]) if widths else None
-
-
-def family_from_metadata(metadata: Mapping[str, str]) -> Family | None:
-    base = metadata.get("ss_base_model_version", "")
-    for start, family in FAMILY_OF_BASE.items():
-        if base.startswith(start):
-            return family
-    return None
+    return family_of_text_width(widths[0]) if widths else None
 
 
 def has_key(header: Header, pattern: str) -> bool:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..files.atomic import remove_leftovers, write_atomic
 from ..files.fingerprint import settings_key
 from ..files.input_file import read_object
+from ..files.lock import locked
+
+__all__ = [
+    "SETTINGS_FILE",
+    "ClassSet",
+    "check_fresh",
+    "class_set",
+    "make_missing",
+    "set_settings",
+]
 
 SETTINGS_FILE = "set.json"
+LOCK_FILE = "lock"
 MAX_SETTINGS_BYTES = 1_000_000
 
 
@@ -27,9 +40,11 @@ class ClassSet:
     settings: Mapping[str, Any]
 
     def path(self, index: int) -> Path:
+        """The file of one image."""
         return self.folder / f"{index:06d}.png"
 
     def paths(self, count: int) -> list[Path]:
+        """The files of the first `count` images."""
         return [self.path(index) for index in range(count)]
 
     def missing(self, count: int) -> list[int]:
@@ -41,6 +56,54 @@ def class_set(cache: Path, settings: Mapping[str, Any]) -> ClassSet:
     """The set for these settings, in a folder named after them."""
     key = settings_key(dict(settings))
     return ClassSet(cache / "class_images" / key[:20], settings)
+
+
+def make_missing(
+    images: ClassSet,
+    count: int,
+    *,
+    check: Callable[[], None],
+    waiting: Callable[[int], None],
+    make: Callable[[Sequence[int]], None],
+) -> None:
+    """Make the images of the first `count` that are not there yet, one process at a time.
+
+    Args:
+        check: called repeatedly while another process holds the folder; raises to give up.
+        waiting: is passed the number of images that are there, whenever it changes meanwhile.
+        make: makes the images of these indices and writes each one whole or not at all.
+    """
+    if not images.missing(count):
+        return
+    images.folder.mkdir(parents=True, exist_ok=True)
+    with locked(images.folder / LOCK_FILE, Waiting(images, count, check, waiting)) as lock:
+        remove_leftovers(lock, [images.folder])
+        missing = images.missing(count)
+        if missing:  # another process may have made them meanwhile
+            settings = json.dumps(dict(images.settings), indent=2)
+            write_atomic(images.folder / SETTINGS_FILE, settings)
+            make(missing)
+
+
+class Waiting:
+    """Counts the images that another process is making; see `make_missing` for the arguments."""
+
+    def __init__(
+        self,
+        images: ClassSet,
+        count: int,
+        check: Callable[[], None],
+        report: Callable[[int], None],
+    ) -> None:
+        self.images, self.count, self.check, self.report = images, count, check, report
+        self.reported = -1
+
+    def __call__(self) -> None:
+        self.check()
+        done = self.count - len(self.images.missing(self.count))
+        if done != self.reported:
+            self.reported = done
+            self.report(done)
 
 
 def set_settings(folder: Path) -> dict[str, Any] | None:

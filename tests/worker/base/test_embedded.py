@@ -14,9 +14,12 @@ from safetensors import SafetensorError
 
 from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
+from trainer.runs.control import Control
 from trainer.terminal import cli
 from trainer.worker.base import embedded, models
 from trainer.worker.base.embedded import PACKED, embedded_folder
+from trainer.worker.base.prompts import encode_prompts
+from trainer.worker.data.batches import LatentCache
 from trainer.worker.minisd.names import words
 from trainer.worker.minisd.pack import TOKEN_TABLE, expand, pack, untrained_tokens
 from trainer.worker.minisd.parts import (
@@ -27,6 +30,7 @@ from trainer.worker.minisd.parts import (
     make_unet,
     make_vae,
 )
+from trainer.worker.training.prepare import Parts, cache_bytes, check_sources, encode_photos
 
 MIB = 1 << 20
 
@@ -93,9 +97,17 @@ def test_prompts_are_read_as_they_were_in_its_training(parts: dict[str, Any], fo
     encoders = models.load_text_encoders(base, torch.float32)
     prompts = ["a photo of a red dog on a beach", ""]
     with torch.no_grad():
-        found = models.encode_prompts(base.family, encoders, prompts).embeds
+        found = encode_prompts(base.family, encoders, prompts).embeds
         wanted = encode(parts["text_encoder"], prompts)
     assert torch.cosine_similarity(found, wanted, dim=-1).min() > 0.999
+
+
+def test_room_is_asked_for_all_that_its_latents_take(folder, make_config, tmp_path):
+    sources = check_sources(make_config(base=str(folder), flip=True))
+    parts = Parts(sources.base, torch.device("cpu"), torch.float32, lambda event: None)
+    latents = LatentCache(tmp_path, "vae", parts.encode)
+    images = encode_photos(sources, latents, parts.report, Control())
+    assert cache_bytes(sources) == sum(image.latents.nbytes for image in images)
 
 
 def test_words_that_no_caption_has_keep_their_untrained_embeddings(folder: Path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.random_checkpoint import UNETS, make_text_encoder, make_unet, make_vae
-from trainer.worker.base import layout
+from trainer.worker.base import text_layout, unet_layout, vae_layout
 
 
 def numbered(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -27,29 +27,29 @@ def test_unet_config_and_names_are_read_back_from_the_original_layout(family, si
     unet = make_unet(family, size)
     sizes = UNETS[family, size]
     levels = [
-        layout.Level(channels, sizes.num_blocks, depth)
+        unet_layout.Level(channels, sizes.num_blocks, depth)
         for channels, depth in zip(sizes.channels, sizes.depths, strict=True)
     ]
     weights = numbered(unet)
-    original = layout.unet_from_diffusers(weights, levels)
+    original = unet_layout.unet_from_diffusers(weights, levels)
     shapes = {name: tuple(value.shape) for name, value in original.items()}
-    assert layout.unet_levels(shapes) == levels
-    config = layout.unet_config(shapes, 8 if family == "sd1" else None)
+    assert unet_layout.unet_levels(shapes) == levels
+    config = unet_layout.unet_config(shapes, 8 if family == "sd1" else None)
     with torch.device("meta"):
         rebuilt = type(unet)(**config)
     assert {n: p.shape for n, p in rebuilt.named_parameters()} == {
         n: p.shape for n, p in unet.named_parameters()
     }
-    assert_same(layout.unet_to_diffusers(original, levels), weights)
+    assert_same(unet_layout.unet_to_diffusers(original, levels), weights)
 
 
 def test_unet_names_are_those_of_published_checkpoints():
     sizes = UNETS["sd1", "full"]
     levels = [
-        layout.Level(channels, sizes.num_blocks, depth)
+        unet_layout.Level(channels, sizes.num_blocks, depth)
         for channels, depth in zip(sizes.channels, sizes.depths, strict=True)
     ]
-    pairs = dict((b, a) for a, b in layout.unet_pairs(levels))
+    pairs = dict((b, a) for a, b in unet_layout.unet_pairs(levels))
     # known from the published SD 1.5 checkpoint
     assert pairs["down_blocks.1.attentions.0"] == "input_blocks.4.1"
     assert pairs["down_blocks.2.downsamplers.0.conv"] == "input_blocks.9.0.op"
@@ -61,12 +61,12 @@ def test_unet_names_are_those_of_published_checkpoints():
 
 def test_vae_is_read_back_from_the_original_layout():
     weights = numbered(make_vae("host"))
-    original = layout.vae_from_diffusers(weights, 4)
+    original = vae_layout.vae_from_diffusers(weights, 4)
     assert original["encoder.mid.attn_1.q.weight"].shape[2:] == (1, 1)
     assert "decoder.up.0.block.0.nin_shortcut.weight" in original
     shapes = {name: tuple(value.shape) for name, value in original.items()}
-    assert layout.vae_config(shapes, 0.5)["block_out_channels"] == [128, 256, 512, 512]
-    assert_same(layout.vae_to_diffusers(original), weights)
+    assert vae_layout.vae_config(shapes, 0.5)["block_out_channels"] == [128, 256, 512, 512]
+    assert_same(vae_layout.vae_to_diffusers(original), weights)
 
 
 def test_a_vae_with_the_names_of_2022_is_read_too():
@@ -78,13 +78,13 @@ def test_a_vae_with_the_names_of_2022_is_read_too():
             name = name.replace(f"attentions.0.{new}.", f"attentions.0.{former}.")
         old[name] = value
     assert old.keys() != weights.keys()
-    assert_same(layout.vae_from_diffusers(old, 4), layout.vae_from_diffusers(weights, 4))
+    assert_same(vae_layout.vae_from_diffusers(old, 4), vae_layout.vae_from_diffusers(weights, 4))
 
 
 def test_open_clip_text_encoder_is_read_back_from_the_original_layout():
     sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3}
     weights = numbered(make_text_encoder(sizes, projected=True, tiny=True))
-    original = layout.clip_to_open_clip(weights)
+    original = text_layout.clip_to_open_clip(weights)
     assert original["transformer.resblocks.2.attn.in_proj_weight"].shape == (192, 64)
     assert "positional_embedding" in original and "text_projection" in original
-    assert_same(layout.open_clip_to_clip(original), weights)
+    assert_same(text_layout.open_clip_to_clip(original), weights)

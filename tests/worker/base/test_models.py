@@ -14,7 +14,8 @@ from benchmarks.random_checkpoint import save_checkpoint
 from tests.conftest import PROMPT
 from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
-from trainer.worker.base import layout, models
+from trainer.worker.base import models, vae_layout
+from trainer.worker.base.prompts import encode_prompts
 
 
 def save_folder(base: Path, folder: Path, prediction_type: str = "epsilon") -> Path:
@@ -44,7 +45,7 @@ def outputs(base: Path) -> list[torch.Tensor]:
     latents = torch.randn((1, 4, 8, 8), generator=rng)
     with torch.no_grad():
         encoders = models.load_text_encoders(opened, torch.float32)
-        prompts = models.encode_prompts(opened.family, encoders, [PROMPT])
+        prompts = encode_prompts(opened.family, encoders, [PROMPT])
         conditions = None
         if prompts.pooled is not None:
             conditions = {"text_embeds": prompts.pooled, "time_ids": torch.full((1, 6), 64)}
@@ -101,7 +102,7 @@ def test_a_vae_file_replaces_the_checkpoints(tiny_checkpoint, tmp_path, form):
     if form != "prefixed":
         weights = {k.removeprefix("first_stage_model."): v for k, v in weights.items()}
     if form == "diffusers":
-        weights = {k: v.contiguous() for k, v in layout.vae_to_diffusers(weights).items()}
+        weights = {k: v.contiguous() for k, v in vae_layout.vae_to_diffusers(weights).items()}
     save_file(weights, tmp_path / "vae.safetensors")
     opened = models.open_base(ModelConfig(str(base), str(tmp_path / "vae.safetensors")))
     expected = models.load_vae(models.open_base(ModelConfig(str(other)))).state_dict()

@@ -18,6 +18,7 @@ from tests.conftest import CLASS_PROMPT, PROMPT
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import models
+from trainer.worker.base.prompts import encode_prompts
 from trainer.worker.data.batches import step_batches
 from trainer.worker.training.loop import set_up
 from trainer.worker.training.training import Job
@@ -70,7 +71,7 @@ def plain_loss(training, batch, class_weight, has_classes):
         x, noise, t = batch.latents[row], batch.noise[row], int(batch.timesteps[row])
         noisy = math.sqrt(alphas[t]) * x + math.sqrt(1 - alphas[t]) * noise
         with torch.no_grad():
-            embeds = models.encode_prompts(
+            embeds = encode_prompts(
                 training.family, encoders, [CLASS_PROMPT if is_class else PROMPT]
             )
         conditions = {}

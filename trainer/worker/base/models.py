@@ -1,8 +1,6 @@
 """The frozen base: which parts a checkpoint has, and how each is loaded, always from disk.
 
 Under `torch.device("meta")` every part is built from the file's header, without its contents.
-
-Legend: B images, L = 77 tokens, D text width, P pooled width.
 """
 
 from __future__ import annotations
@@ -18,78 +16,27 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from ...config.model import ModelConfig, PredictionType
 from ...errors import ConfigError
+from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
-from ...prompts.tokenizer import END
-from . import layout
+from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
-from .layout import Weights
+from .noise_schedule import make_noise_scheduler, read_noise_scheduler
+from .renaming import Weights
 from .weights import complete, fill, read_weights
 
-
-@dataclass(frozen=True)
-class TextEncoderKind:
-    """One text encoder of a family.
-
-    Args:
-        prefix: of its weights in a single-file checkpoint.
-        open_clip: its weights are in OpenCLIP's layout there, else in CLIP's.
-        folder: its name in a diffusers folder.
-        pad_id: the token that fills prompts up to 77.
-        lora_prefix: of its keys in a LoRA file.
-    """
-
-    prefix: str
-    open_clip: bool
-    folder: str
-    pad_id: int
-    lora_prefix: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """What the checkpoints of one Stable Diffusion generation have in common.
-
-    Args:
-        num_heads: attention heads of the U-Net; None: one per 64 channels.
-        penultimate: prompts are the second last layer's states, without the final norm.
-        drop_last_layer: prompts are the second last layer's states, with the final norm.
-    """
-
-    name: str
-    title: str
-    num_heads: int | None
-    scaling_factor: float
-    text_encoders: tuple[TextEncoderKind, ...]
-    penultimate: bool = False
-    drop_last_layer: bool = False
-
+__all__ = [
+    "BaseModel",
+    "TextEncoder",
+    "load_noise_scheduler",
+    "load_text_encoders",
+    "load_unet",
+    "load_vae",
+    "open_base",
+    "pixels_per_latent",
+    "vae_factor",
+]
 
 TILE_PX = 512  # side of what the VAE decodes at a time
-CLIP_L = "cond_stage_model.transformer."
-FAMILIES = {
-    "sd1": Family(
-        "sd1", "SD 1.x", 8, 0.18215,
-        (TextEncoderKind(CLIP_L, False, "text_encoder", END, "lora_te"),),
-    ),
-    "sd2": Family(
-        "sd2", "SD 2.x", None, 0.18215,
-        (TextEncoderKind("cond_stage_model.model.", True, "text_encoder", 0, "lora_te"),),
-        drop_last_layer=True,
-    ),
-    "sdxl": Family(
-        "sdxl", "SDXL", None, 0.13025,
-        (
-            TextEncoderKind(
-                "conditioner.embedders.0.transformer.", False, "text_encoder", END, "lora_te1"
-            ),
-            TextEncoderKind(
-                "conditioner.embedders.1.model.", True, "text_encoder_2", 0, "lora_te2"
-            ),
-        ),
-        penultimate=True,
-    ),
-}  # fmt: skip
-
 TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 
@@ -105,14 +52,23 @@ class BaseModel:
 
     @property
     def is_folder(self) -> bool:
+        """Whether it is a diffusers folder, not a file."""
         return self.path.is_dir()
 
     @property
+    def predicts_velocity(self) -> bool:
+        """Whether the U-Net predicts velocity, not noise."""
+        return self.prediction_type == "v_prediction"
+
+    @property
+    def variant(self) -> Variant:
+        """What applies to bases of its family that predict the same."""
+        return self.family.variant(velocity=self.predicts_velocity)
+
+    @property
     def resolution(self) -> int:
-        """The side of the pictures that its kind was trained on, in pixels."""
-        if self.family.name == "sd2" and self.prediction_type == "v_prediction":
-            return 768
-        return 1024 if self.family.name == "sdxl" else 512
+        """The side of the images that its kind was trained on, in pixels."""
+        return self.variant.resolution
 
 
 def open_base(config: ModelConfig) -> BaseModel:
@@ -137,39 +93,22 @@ def open_base(config: ModelConfig) -> BaseModel:
 def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
     """The schedule that the base was trained with; in single files 1000 scaled-linear steps."""
     if base.is_folder:
-        options = {"clip_sample": False, "prediction_type": base.prediction_type}
-        found: Any = DDPMScheduler.from_pretrained(base.path / "scheduler", **options)
-        return found
+        return read_noise_scheduler(base.path / "scheduler", base.prediction_type)
     zero_snr = "ztsnr" in base.file.header.tensors
     return make_noise_scheduler(base.prediction_type, zero_snr=zero_snr)
-
-
-def make_noise_scheduler(
-    prediction_type: PredictionType = "epsilon", *, zero_snr: bool = False
-) -> DDPMScheduler:
-    """Stable Diffusion's own schedule: 1000 scaled-linear steps."""
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        steps_offset=1,
-        prediction_type=prediction_type,  # pyright: ignore[reportArgumentType]
-        rescale_betas_zero_snr=zero_snr,
-    )
 
 
 def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
     """The frozen U-Net in `dtype`."""
     if base.is_folder:
         return load_folder_part(UNet2DConditionModel, base, "unet", dtype)
-    weights = read_weights(base.path, layout.UNET_PREFIX, dtype)
+    weights = read_weights(base.path, unet_layout.UNET_PREFIX, dtype)
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     with complete("U-Net", base.path), torch.device("meta"):
-        config = layout.unet_config(shapes, base.family.num_heads)
-        levels = layout.unet_levels(shapes)
+        config = unet_layout.unet_config(shapes, base.family.num_heads)
+        levels = unet_layout.unet_levels(shapes)
         unet = UNet2DConditionModel(**config)
-        weights = layout.unet_to_diffusers(weights, levels)
+        weights = unet_layout.unet_to_diffusers(weights, levels)
     return fill(unet, weights, "U-Net", base.path)
 
 
@@ -182,17 +121,18 @@ def load_vae(base: BaseModel) -> AutoencoderKL:
 
 
 def read_vae(base: BaseModel) -> AutoencoderKL:
+    """The VAE in float32, from a file of its own, the folder or the checkpoint."""
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:
         return load_folder_part(AutoencoderKL, base, "vae", torch.float32)
-    weights = read_weights(base.path, layout.VAE_PREFIX, torch.float32)
+    weights = read_weights(base.path, vae_layout.VAE_PREFIX, torch.float32)
     return build_vae(weights, base.family, base.path)
 
 
 def load_vae_file(path: Path, family: Family) -> AutoencoderKL:
     """A VAE from a file of its own, with or without the checkpoint's prefix."""
-    weights = read_weights(path, layout.VAE_PREFIX, torch.float32)
+    weights = read_weights(path, vae_layout.VAE_PREFIX, torch.float32)
     return build_vae(weights or read_weights(path, "", torch.float32), family, path)
 
 
@@ -203,7 +143,7 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
         ConfigError: they are no complete AutoencoderKL.
     """
     if "encoder.conv_norm_out.weight" in weights:
-        weights = layout.vae_from_diffusers(weights, layout.vae_folder_levels(weights))
+        weights = vae_layout.vae_from_diffusers(weights, vae_layout.vae_folder_levels(weights))
     if "encoder.down.0.block.0.conv1.weight" not in weights:
         raise ConfigError(
             f"{path.name} holds no VAE in the original layout.",
@@ -211,14 +151,20 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
         )
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     with complete("VAE", path), torch.device("meta"):
-        vae = AutoencoderKL(**layout.vae_config(shapes, family.scaling_factor))
-        weights = layout.vae_to_diffusers(weights)
+        vae = AutoencoderKL(**vae_layout.vae_config(shapes, family.scaling_factor))
+        weights = vae_layout.vae_to_diffusers(weights)
     return fill(vae, weights, "VAE", path)
 
 
 def vae_factor(vae: AutoencoderKL) -> int:
-    """Pixels per latent, 8 in every Stable Diffusion."""
+    """Pixels per latent along a side: 8 in Stable Diffusion, 4 in the embedded model."""
     return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+def pixels_per_latent(base: BaseModel) -> int:
+    """The same of a base whose VAE is not loaded, from the header alone."""
+    with torch.device("meta"):
+        return vae_factor(read_vae(base))
 
 
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
@@ -239,13 +185,13 @@ def load_text_encoder_part(
 ) -> TextEncoder:
     weights = read_weights(base.path, kind.prefix, dtype)
     if kind.open_clip:
-        weights = layout.open_clip_to_clip(weights)
+        weights = text_layout.open_clip_to_clip(weights)
     elif "embeddings.token_embedding.weight" in weights:  # files of 2022 lack this level
         weights = {f"text_model.{key}": value for key, value in weights.items()}
     weights = {key: v for key, v in weights.items() if not key.endswith("position_ids")}
     projected = "text_projection.weight" in weights and base.family.penultimate and kind.open_clip
     with complete("text encoder", base.path), torch.device("meta"):
-        config = layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
+        config = text_layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
         if base.family.drop_last_layer:
             config["num_hidden_layers"] -= 1
         model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(

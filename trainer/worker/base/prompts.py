@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...model_files.families import Family
 from ...prompts.tokenizer import prompt_ids
-from .models import Family
 
 __all__ = ["PromptEmbeds", "PromptTable", "encode_prompts", "encode_table"]
 

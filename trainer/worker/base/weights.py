@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...model_files.identify import read_header
 from ..device.failures import is_out_of_memory
-from .layout import Weights
+from .renaming import Weights
 
 
 def read_weights(path: Path, prefix: str, dtype: torch.dtype) -> Weights:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...config.concept import PriorConfig
-from ...files.atomic import remove_leftovers, write_atomic
 from ...files.fingerprint import file_sha256, model_sha256
-from ...files.lock import locked
-from ...photos.class_set import SETTINGS_FILE, ClassSet, check_fresh, class_set
+from ...photos.class_set import ClassSet, check_fresh, class_set, make_missing
 from ...photos.images import find_photos
 from ...photos.pictures import save_picture
 from ...runs.control import Control, Report
@@ -81,42 +78,27 @@ def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:
 
 
 def make_class_images(job: ClassImagesJob, report: Report, control: Control) -> list[Path]:
-    """Draw what is missing; image i has its own seed, so 50 and then 100 equals 100.
+    """Generate what is missing; image i has its own seed, so 50 and then 100 equals 100.
 
-    Bit for bit where one is drawn at a time, as on a CPU; batches differ by rounding.
+    Bit for bit where one is generated at a time, as on a CPU; batches differ by rounding.
     """
     images, count = job.images, job.prior.num_class_images
-    if images.missing(count):
-        images.folder.mkdir(parents=True, exist_ok=True)
-        with locked(images.folder / "lock", Waiting(job, report, control)) as lock:
-            remove_leftovers(lock, [images.folder])
-            draw_missing(job, report, control)
+    message = "Another run makes the class images"
+    make_missing(
+        images,
+        count,
+        check=control.check,
+        waiting=lambda done: report(Status("class_images", done, count, message)),
+        make=lambda missing: draw_missing(job, missing, report, control),
+    )
     return images.paths(count)
 
 
-class Waiting:
-    """Tells of the images that another process is making, and hears a stop meanwhile."""
-
-    def __init__(self, job: ClassImagesJob, report: Report, control: Control) -> None:
-        self.job, self.report, self.control = job, report, control
-        self.told = -1
-
-    def __call__(self) -> None:
-        self.control.check()
-        count = self.job.prior.num_class_images
-        done = count - len(self.job.images.missing(count))
-        if done != self.told:
-            self.told = done
-            self.report(Status("class_images", done, count, "Another run makes the class images"))
-
-
-def draw_missing(job: ClassImagesJob, report: Report, control: Control) -> None:
-    images, count = job.images, job.prior.num_class_images
-    missing = images.missing(count)
-    if not missing:  # another process has made them meanwhile
-        return
-    write_atomic(images.folder / SETTINGS_FILE, json.dumps(dict(images.settings), indent=2))
-    drawer = job.load_drawer()
+def draw_missing(
+    job: ClassImagesJob, missing: Sequence[int], report: Report, control: Control
+) -> None:
+    """Generate images in batches; smaller ones where memory runs out."""
+    count, drawer = job.prior.num_class_images, job.load_drawer()
     free = free_bytes(drawer.device)
     size = job.prior.class_batch_size or choose_batch_size(job.resolution, drawer.device.type, free)
     while missing:

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ...files.atomic import write_atomic
-from ..base.models import make_noise_scheduler
+from ..base.noise_schedule import make_noise_scheduler
 from ..base.shipped import write_weights
 from ..objective.weighting import min_snr_weight
 from .dataset import caption_number, pictures, to_pixels

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ...files.atomic import write_atomic
-from ..base.models import make_noise_scheduler
+from ..base.noise_schedule import make_noise_scheduler
 from .parts import TEXT_WIDTH, TOKENS, VOCABULARY, make_text_encoder, make_unet, make_vae
 
 TOKEN_TABLE = "embeddings.token_embedding.weight"

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from ...config.trained import LoraConfig
-from ..base.models import Family
+from ...model_files.families import Family
 from .contract import Group, Trained
 
 __all__ = ["ADAPTER", "UNET_PREFIX", "Lora", "file_name", "inject", "wrap_layers"]

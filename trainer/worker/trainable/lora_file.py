@@ -20,14 +20,7 @@ from .contract import Trained
 __all__ = ["save_lora"]
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-BASE_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
-ARCHITECTURES = {
-    "sd1": "stable-diffusion-v1/lora",
-    "sd2": "stable-diffusion-v2-768-v/lora",
-    "sdxl": "stable-diffusion-xl-v1-base/lora",
-}
 BESIDE = (".json", ".png")  # a LoRA's card, and a picture of it
-CARD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}
 
 
 def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, steps: int) -> Path:
@@ -66,17 +59,12 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
 
     Of paths only the last part is kept: a shared LoRA need not tell where the photos are.
     """
-    family = base.family.name
-    prediction = "v" if base.prediction_type == "v_prediction" else "epsilon"
-    architecture = ARCHITECTURES[family]
-    if family == "sd2" and prediction == "epsilon":
-        architecture = "stable-diffusion-v2-512/lora"
     prompts = [concept.instance.instance_prompt for concept in config.concepts]
     return {
         "ss_output_name": stem,
-        "ss_base_model_version": BASE_VERSIONS[family],
+        "ss_base_model_version": base.family.version,
         "ss_sd_model_name": base.path.name,
-        "ss_v2": str(family == "sd2"),
+        "ss_v2": str(base.family.is_v2),
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.lora.rank),
         "ss_network_alpha": str(config.lora.effective_alpha),
@@ -86,12 +74,12 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "ss_resolution": f"({config.resolution}, {config.resolution})",
         "ss_tag_frequency": json.dumps({"instance": Counter(prompts)}),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": architecture,
+        "modelspec.architecture": f"{base.variant.architecture}/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.title": stem,
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "modelspec.resolution": f"{config.resolution}x{config.resolution}",
-        "modelspec.prediction_type": prediction,
+        "modelspec.prediction_type": "v" if base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": ", ".join(prompts),
         "modelspec.description": config.result.description,
         "dreambooth_config": config.with_paths(lambda path: Path(path).name).to_json(),
@@ -102,7 +90,7 @@ def card(config: Config, base: BaseModel, steps: int) -> dict[str, str | float]:
     """Return what A1111 and Forge show on the LoRA's card."""
     return {
         "description": config.result.description,
-        "sd version": CARD_VERSIONS[base.family.name],
+        "sd version": base.family.card_version,
         "activation text": config.concepts[0].instance.instance_prompt,
         "preferred weight": 1.0,
         "notes": f"Trained on {base.path.name} for {steps} steps.",

@@ -15,7 +15,7 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from ..base.models import Family
+from ...model_files.families import Family
 from ..base.prompts import PromptEmbeds, PromptTable, encode_prompts
 from .contract import Trained
 

@@ -156,17 +156,19 @@ def find_class_images(
 
 def cache_bytes(sources: Sources) -> int:
     """Return how much will be written at most: class images as bare pixels, and all latents."""
+    factor = models.pixels_per_latent(sources.base)
     pairs = zip(sources.config.concepts, sources.photos, strict=True)
-    return sum(concept_bytes(concept, len(photos)) for concept, photos in pairs)
+    return sum(concept_bytes(concept, len(photos), factor) for concept, photos in pairs)
 
 
-def concept_bytes(concept: ConceptConfig, num_photos: int) -> int:
+def concept_bytes(concept: ConceptConfig, num_photos: int, vae_factor: int) -> int:
     instance, prior = concept.instance, concept.prior
     num_crops = num_photos * instance.num_crops * (2 if instance.flip else 1)
     num_classes = prior.num_class_images if prior.enabled else 0
     own = num_classes if prior.class_images is None else 0
     pixels = instance.resolution**2
-    return own * 3 * pixels + (num_crops + num_classes) * 4 * 4 * pixels // 64
+    latent_bytes = 4 * 4 * pixels // vae_factor**2
+    return own * 3 * pixels + (num_crops + num_classes) * latent_bytes
 
 
 def class_crop_config(concept: ConceptConfig) -> InstanceConfig:
