@@ -33,6 +33,7 @@ events = pack_module("trainer.runs.events")
 files = pack_module("trainer.files.atomic")
 ConfigError = pack_module("trainer.errors").ConfigError
 Run = pack_module("trainer.runs.run").Run
+past_run = pack_module("trainer.runs.history").past_run
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -104,18 +105,18 @@ def form(folder: object = "", uploads: tuple[Path, ...] = (), **changes: object)
 
 def test_fields_become_the_job_of_the_worker(places, photos):
     job = orders.train_job(form(photos, sample_every=0, max_train_steps=7), places)
-    config = job.order["config"]
+    config = job.order.config
     assert config["training"]["max_train_steps"] == 7
     assert config["samples"]["sample_every"] is None
     assert config["model"]["base"] == places.checkpoints["tiny"]
     assert config["result"]["output"] == str(places.loras / "dog.safetensors")
-    assert (job.name, job.order["resume"]) == ("dog", False)
+    assert (job.name, job.order.resume) == ("dog", False)
 
 
 def test_a_run_name_that_exists_gets_a_number(places, photos):
     jobs = [orders.train_job(form(photos), places) for _ in range(2)]
     assert [job.name for job in jobs] == ["dog", "dog_2"]
-    outputs = [Path(job.order["config"]["result"]["output"]).stem for job in jobs]
+    outputs = [Path(job.order.config["result"]["output"]).stem for job in jobs]
     assert outputs == ["dog", "dog_2"]
 
 
@@ -278,7 +279,7 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     (shown,) = history.run_views(places.runs, None)
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
-    lora = history.lora_of(history.find_run(places.runs, "dog"))
+    lora = past_run(history.find_run(places.runs, "dog")).lora
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
     registry.start(lambda: compare, host)
@@ -373,7 +374,7 @@ def test_a_run_that_was_broken_off_may_be_resumed(tmp_path):
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
     (shown,) = history.run_views(tmp_path, None)
     assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
-    files.append_lines(run.events, events.to_line(events.Stopped(4, "", resumable=True)) + "\n")
+    files.append_lines(run.events, events.to_line(events.Stopped(4, "", "", resumable=True)) + "\n")
     (shown,) = history.run_views(tmp_path, None)
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
     (shown,) = history.run_views(tmp_path, "dog")

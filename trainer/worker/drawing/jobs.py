@@ -70,7 +70,7 @@ def class_images_job(
         prompts=(table[[prior.class_prompt]], table[[prior.class_negative_prompt]]),
     )
     make_class_images(job, parts.report, control)
-    return Finished(0, "", time.monotonic() - began), job.images.folder
+    return Finished(0, "", "", time.monotonic() - began), job.images.folder
 
 
 def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Control) -> Event:
@@ -90,7 +90,7 @@ def sample_job(parts: Parts, pictures: Pictures, lora: Lora | None, control: Con
         data = png_bytes(drawn[0])
         path = write_unique(pictures.output, f"sample_{seed}", ".png", lambda _, data=data: data)
         parts.report(Sample(0, str(path), prompt, seed))
-    return Finished(0, "", time.monotonic() - began)
+    return Finished(0, "", "", time.monotonic() - began)
 
 
 def encode_with(parts: Parts, lora: Lora | None, prompts: Sequence[str]) -> PromptTable:

@@ -108,10 +108,11 @@ def run_demo(job: Job) -> Event:
     if not isinstance(last, Finished):
         return last
     try:
-        before, after = compare(job, Lora(Path(last.lora_path)), training_photos)
+        before, after = compare(job, Lora(Path(last.result_path)), training_photos)
     except Stop:
-        return Stopped(last.step, last.lora_path, resumable=True)
-    finished = Finished(last.step, last.lora_path, time.monotonic() - began)
+        return Stopped(last.step, last.result_path, last.result_kind, resumable=True)
+    seconds = time.monotonic() - began
+    finished = Finished(last.step, last.result_path, last.result_kind, seconds)
     save_results(job.run, training_photos, before, after)
     write_report(job.run, job.config, finished, list(sections(before, after)))
     return finished

@@ -56,16 +56,16 @@ def train(job: Job) -> Event:
                 training.sample(step)
     with state_kept(training, step):
         training.save_state(step)
-    lora_path = training.save_lora(step)
+    result_path = training.save_lora(step)
     if step < max_train_steps:
-        stopped = Stopped(step, str(lora_path), resumable=True)
+        stopped = Stopped(step, str(result_path), "lora", resumable=True)
         report_on(training, stopped)
         training.accelerator.wait_for_everyone()  # launchers end all soon after the first has ended
         return stopped
     preview = training.sample(step)
     if preview is not None:
-        save_picture(lora_path.with_suffix(".png"), preview)
-    finished = Finished(step, str(lora_path), time.monotonic() - began)
+        save_picture(result_path.with_suffix(".png"), preview)
+    finished = Finished(step, str(result_path), "lora", time.monotonic() - began)
     report_on(training, finished)
     return finished
 
