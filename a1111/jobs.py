@@ -24,7 +24,7 @@ Kind = Literal["train", "class_images", "compare"]
 STOP_SEC = 600  # a stop saves first; a worker that takes longer is killed
 NOTHING_YET = "Stopping before training starts; waiting for the current task to end …"
 RESUME = "Resume it under Earlier runs."
-DONE: dict[Kind, str] = {  # and what of it
+DONE: dict[Kind, str] = {  # what to do with the result
     "train": "",
     "class_images": "Trainings with the same settings will use these class images.",
     "compare": "The images before and after are under Earlier runs.",

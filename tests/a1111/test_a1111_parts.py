@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import time
@@ -250,7 +251,7 @@ def test_two_windows_that_press_train_get_one_training(places, photos):
     with ThreadPoolExecutor(2) as windows:
         pressed = [windows.submit(press_train) for _ in range(2)]
     (refused,) = filter(None, (window.exception() for window in pressed))
-    assert re.search("dog.* is running", str(refused))
+    assert re.search("dog.* is already running", str(refused))
     assert [run.name for run in places.runs.glob("dog*")] == ["dog"]
     job = registry.running
     job.stop()
@@ -379,6 +380,27 @@ def test_a_run_that_was_broken_off_may_be_resumed(tmp_path):
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
     (shown,) = history.run_views(tmp_path, "dog")
     assert (shown["state"], shown["resumable"]) == ("running", False)
+
+
+def test_a_run_whose_files_were_touched_keeps_its_place_in_the_list(tmp_path):
+    for name in ("zebra", "dog"):
+        Run(tmp_path / name).create("{}")
+    for path in (tmp_path / "zebra" / "config.json", tmp_path / "zebra"):
+        os.utime(path, (4_000_000_000, 4_000_000_000))
+    assert [shown["name"] for shown in history.run_views(tmp_path, None)] == ["dog", "zebra"]
+
+
+@pytest.mark.parametrize(("kind", "offered"), [("lora", True), ("checkpoint", False)])
+def test_only_a_lora_is_offered_as_one(tmp_path, kind, offered):
+    made = tmp_path / "dog.safetensors"
+    made.touch()
+    run = Run(tmp_path / "dog")
+    run.create('{"instance_prompt": "sks"}')
+    finished = events.Finished(4, str(made), kind, 1.0)
+    files.append_lines(run.events, events.to_line(finished) + "\n")
+    (shown,) = history.run_views(tmp_path, None)
+    assert bool(shown["prompt"]) == offered
+    assert jobs.end_view(finished, "train")["lora"] == offered
 
 
 @dataclass

@@ -81,7 +81,7 @@ def test_a_resumed_run_has_no_end_until_it_ends_again():
         ),
         (Finished(0, "", "", 3723), "Finished in 1:02:03."),
         (STOPPED, "Stopped at step 2. LoRA so far: dog-step2.safetensors. Try again."),
-        (Stopped(0, "", "", resumable=False), "Stopped before the first step."),
+        (Stopped(0, "", "", resumable=False), "Stopped."),
         (
             Failed("disk_full", "The disk is full.", "Free space.", "w.log"),
             "The disk is full. Free space. Log: w.log",

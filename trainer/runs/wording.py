@@ -86,6 +86,6 @@ def end_text(last: Last, *, resume: str, full_path: bool = False) -> str:
 
 
 def stopped_text(last: Stopped, result: str, resume: str) -> str:
-    where = f"at step {last.step}" if last.step else "before the first step"
+    where = f" at step {last.step}" if last.step else ""
     later = f" {resume}" if last.resumable and resume else ""
-    return f"Stopped {where}.{result}{later}"
+    return f"Stopped{where}.{result}{later}"
