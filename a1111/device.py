@@ -1,4 +1,4 @@
-"""The GPU goes from the host to the trainer and back; meanwhile the host refuses to draw."""
+"""The GPU goes from the host to the trainer and back; meanwhile the host generates no images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WebUI:
 
     @contextmanager
     def device(self, job: Job) -> Iterator[None]:
-        """Unload the host's model when its present image is done, and bring it back."""
+        """Unload the host's model when its current image is done, and bring it back."""
         if not lock_host(job):
             yield
             return
@@ -44,9 +44,9 @@ class WebUI:
 
 
 def lock_host(job: Job) -> bool:
-    """Wait for the host's present image; False where a stop was asked for meanwhile."""
+    """Wait for the host's current image; False if a stop was requested meanwhile."""
     while not queue_lock.acquire(blocking=False):
-        job.tell("Waiting for the images that are being made")
+        job.tell("Waiting for the current image generation to finish")
         if job.stopping:
             return False
         time.sleep(POLL_SEC)
@@ -78,11 +78,11 @@ def model_loaded(_model: Any) -> None:
 
 
 class Training(RuntimeError):
-    """Why the host draws nothing now."""
+    """Why the host generates no images now."""
 
 
 class Guard(scripts.Script):
-    """Refuses to draw while the trainer has the GPU."""
+    """Refuses to generate images while the trainer has the GPU."""
 
     def title(self) -> str:
         return "DreamBooth"
@@ -91,15 +91,15 @@ class Guard(scripts.Script):
         return scripts.AlwaysVisible
 
     def before_process(self, p: Any, *_args: Any) -> None:
-        """Let the drawing fail at its first use of the model; errors raised here go unheard."""
+        """Let generation fail at its first use of the model; the host hides errors raised here."""
         if device_taken():
             p.init = refuse
 
 
 def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
     job = JOBS.running
-    state = f" ({job.done} of {job.total})" if job and job.total else ""
+    state = f" ({job.heard.done} of {job.heard.total})" if job and job.heard.total else ""
     raise Training(
-        f"DreamBooth is using the GPU{state}. Images can be made again when it is done; "
-        "Stop on the DreamBooth tab ends it at once and keeps what is learnt."
+        f"DreamBooth is using the GPU{state}. Image generation is paused until training finishes. "
+        "Click Stop on the DreamBooth tab to end now and keep progress."
     )

@@ -1,53 +1,50 @@
-"""Earlier runs as the page lists them, and the pictures that it may ask for."""
+"""Earlier runs as the page lists them, and the images that it may ask for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config.config import read_config_file
 from ..trainer.errors import ConfigError
-from ..trainer.runs import events
+from ..trainer.runs.events import Failed
+from ..trainer.runs.history import past_run, runs_in
 from ..trainer.runs.run import Run
+from ..trainer.runs.wording import end_text
+
+__all__ = ["find_run", "lora_prompt", "newest", "pictures", "run_views"]
 
 MAX_RUNS = 50
 SPECIAL = re.compile(r"[\\()\[\]]")  # of the host's prompts; the trainer takes prompts literally
 
 
-def runs_in(folder: Path) -> dict[str, Run]:
-    """The newest runs by name, newest first."""
-    configs = sorted(folder.glob("*/config.json"), key=changed, reverse=True)
-    return {file.parent.name: Run(file.parent) for file in configs[:MAX_RUNS]}
-
-
-def changed(file: Path) -> int:
-    return file.stat().st_mtime_ns
+def newest(folder: Path) -> dict[str, Run]:
+    """Returns the newest runs by name, newest first."""
+    return {run.folder.name: run for run in runs_in(folder)[:MAX_RUNS]}
 
 
 def find_run(folder: Path, name: str) -> Run:
-    """A run of the list.
+    """Returns a run of the list.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    run = runs_in(folder).get(name)
+    run = newest(folder).get(name)
     if run is None:
         raise ConfigError(f"There is no run {name!r:.99}.", "Reload the page.")
     return run
 
 
 def run_views(folder: Path, running: str | None) -> list[dict[str, Any]]:
-    """Every run as JSON; one whose config is damaged is left out.
+    """Returns every run as JSON; one whose config is damaged is left out.
 
     Args:
-        running: name of the run that is being trained.
+        running: name of the run in training.
     """
     views: list[dict[str, Any]] = []
-    for name, run in runs_in(folder).items():
+    for name, run in newest(folder).items():
         with suppress(ConfigError):
             views.append(run_view(run, running=name == running))
     return views
@@ -55,14 +52,15 @@ def run_views(folder: Path, running: str | None) -> list[dict[str, Any]]:
 
 def run_view(run: Run, *, running: bool) -> dict[str, Any]:
     values = read_config_file(run.config)
-    end = how_it_ended(run)
-    lora = lora_of(run)
-    state = "running" if running else end["state"]
+    past = past_run(run)
+    lora = past.lora
+    ended = past.end.name if past.end else "unfinished"
+    state = "running" if running else ended
     return {
         "name": run.folder.name,
         "state": state,
-        "text": end["text"],
-        "step": end["step"],
+        "text": end_text(past.end, resume="") if isinstance(past.end, Failed) else "",
+        "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
         "prompt": lora_prompt(lora, str(values.get("instance_prompt", ""))) if lora else "",
@@ -72,43 +70,12 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
 
 
 def lora_prompt(lora: Path, prompt: str) -> str:
-    """What makes the host draw with a LoRA."""
+    """Returns the prompt with which the host uses a LoRA."""
     return f"{SPECIAL.sub(lambda found: chr(92) + found.group(), prompt)} <lora:{lora.stem}:1>"
 
 
-def lora_of(run: Run) -> Path | None:
-    """The LoRA that a run has made, if it is still there."""
-    path = how_it_ended(run)["lora"]
-    with suppress(OSError):  # no name for a file
-        return Path(path) if path and Path(path).is_file() else None
-    return None
-
-
-def how_it_ended(run: Run) -> Mapping[str, Any]:
-    try:
-        status = run.events.stat()
-    except OSError:  # nothing was reported yet
-        return {"state": "unfinished", "text": "", "step": 0, "lora": ""}
-    return read_end(run.events, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=2 * MAX_RUNS)
-def read_end(file: Path, size: int, mtime_ns: int) -> Mapping[str, Any]:
-    """State, text, step and LoRA by the last events of a file that has this size and time."""
-    state, text, step, lora = "unfinished", "", 0, ""
-    for event in events.read_events(file):
-        state, text = "unfinished", ""
-        if isinstance(event, events.Progress):
-            step = event.step
-        elif isinstance(event, (events.Finished, events.Stopped)):
-            state, lora = event.name, event.result_path or lora
-        elif isinstance(event, events.Failed):
-            state, text = "failed", f"{event.message} {event.hint}"
-    return {"state": state, "text": text, "step": step, "lora": lora}
-
-
 def pictures(run: Run) -> dict[str, dict[str, Path]]:
-    """The files that the page may see, by kind and id; nothing else of a run is ever sent."""
+    """Returns the files that the page may see, by kind and id; nothing else of a run is sent."""
     folders = {
         "sample": run.samples,
         "before": run.folder / "compare" / "before",

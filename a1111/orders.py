@@ -1,4 +1,4 @@
-"""From the tab's fields to what the worker is told to do."""
+"""From the tab's fields to the worker's orders."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
 from ..trainer.model_files.identify import require_base
 from ..trainer.photos.images import find_photos
+from ..trainer.runs.orders import Compare, MakeClassImages, Train
 from ..trainer.runs.run import Run
 from . import photos
 from .fields import SETTINGS
@@ -130,13 +131,7 @@ def resume_job(run: Run) -> Job:
 
 
 def training(run: Run, config: Config, *, resume: bool) -> Job:
-    order = {
-        "command": "train",
-        "run": str(run.folder),
-        "config": config.to_dict(),
-        "resume": resume,
-    }
-    return Job("train", run.folder.name, order)
+    return Job("train", run.folder.name, Train(str(run.folder), config.to_dict(), resume))
 
 
 def class_images_job(form: Form, places: Places) -> Job:
@@ -145,22 +140,15 @@ def class_images_job(form: Form, places: Places) -> Job:
     if not read_group(PriorConfig, settings).enabled:
         raise ConfigError("There is no class prompt.", 'Name the class, as in "a photo of a dog".')
     settings["base"] = base_path(places, form.base, settings.get("vae"))
-    order = {"command": "class_images", "run": work_folder(places), "settings": settings}
-    return Job("class_images", "class images", order)
+    return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
 
 
 def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Pictures of a run's prompts without and with its LoRA."""
+    """Images of a run's prompts without and with its LoRA."""
     folder = run.folder / "compare"
     shutil.rmtree(folder, ignore_errors=True)
-    order = {
-        "command": "compare",
-        "run": work_folder(places),
-        "config": Config.from_values(read_config_file(run.config)).to_dict(),
-        "lora": str(lora),
-        "number": COMPARED,
-        "output": str(folder),
-    }
+    config = Config.from_values(read_config_file(run.config)).to_dict()
+    order = Compare(work_folder(places), config, str(lora), COMPARED, str(folder))
     return Job("compare", run.folder.name, order)
 
 

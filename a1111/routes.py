@@ -12,6 +12,7 @@ from modules import shared
 
 from ..trainer.environment import environment
 from ..trainer.errors import ConfigError
+from ..trainer.runs.history import past_run
 from . import history
 from .device import WebUI
 from .gate import Gate
@@ -102,7 +103,7 @@ def compare(run: str) -> dict[str, str]:
 
     def make_job() -> Job:
         found = history.find_run(runs_folder(), run)
-        lora = history.lora_of(found)
+        lora = past_run(found).lora
         if lora is None:
             raise ConfigError(f"The LoRA of {run!r:.99} is gone.", "Train it again.")
         return compare_job(found, lora, places())

@@ -154,7 +154,7 @@ def run_trial(trial: Trial, work: Path) -> Measures:
     config = trial_config(trial, variant, run, trigger, noun_of(variant, look) or look.class_noun)
     last = train(Job(config, run, False, fail_loudly, Control()))
     assert isinstance(last, Finished)
-    measures = judge(look, trigger, training_photos, Path(last.lora_path))
+    measures = judge(look, trigger, training_photos, Path(last.result_path))
     shutil.rmtree(run.folder)
     return measures
 

@@ -114,8 +114,7 @@ def train(
     events = [json.loads(line) for line in output.getvalue().splitlines()]
     names = ("loss", "instance_loss", "prior_loss", "learning_rate")
     losses = [[e[name] for name in names] for e in events if e["event"] == "progress"]
-    last = events[-1]
-    return losses, Path(last.get("result_path") or last["lora_path"])
+    return losses, Path(events[-1]["result_path"])
 
 
 def tensor_hash(path: Path) -> str:

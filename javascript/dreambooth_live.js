@@ -1,4 +1,4 @@
-// Shows the job that runs: what it does, how far it is, the pictures that it has drawn.
+// Shows the running job: what it does, how far it is, and the images that it has sampled.
 // @ts-check
 (() => {
   const { element, button, picture, tell } = dreamboothDom;
@@ -66,7 +66,7 @@
     shown.stop.hidden = state !== "running";
     shown.stop.toggleAttribute("disabled", Boolean(job?.stopping));
     shown.bar.hidden = state !== "running";
-    shown.use.hidden = shown.compare.hidden = !(state === "finished" && job.kind === "train");
+    shown.use.hidden = shown.compare.hidden = !job?.end?.lora;
     if (!job) {
       shown.text.textContent = "Choose photos, write the prompts, press Train.";
       return;

@@ -10,23 +10,27 @@ import comfy.model_management as mm
 import comfy.utils
 from PIL import Image
 
-from ..trainer.runs import events
-from ..trainer.runs.run import Worker
+from ..trainer.runs import events, orders
+from ..trainer.runs.view import View
+from ..trainer.runs.wording import SAVING
+from ..trainer.runs.worker import Worker
 from .page import Page
 
+__all__ = ["STOP_SEC", "follow"]
+
 POLL_SEC = 0.2
-STOP_SEC = 600  # a stop saves first; a worker that takes longer is ended
+STOP_SEC = 600  # a stop saves first; a worker that takes longer is killed
 TEXT_SEC = 0.25  # between two lines of progress text
 PREVIEW_PX = 512
 
 
-def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Event:
+def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Last:
     """Show a run's events until it ends; after cancel, stop it and wait until it has saved.
 
     Args:
         told: warnings that the user has seen already.
     """
-    view = View(page, told)
+    display = Display(page, told)
     while not mm.processing_interrupted():
         event = worker.poll_event(POLL_SEC)
         if isinstance(event, events.LAST):
@@ -34,16 +38,16 @@ def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Event:
         if event is None:
             continue
         try:
-            view.show(event)
-        except mm.InterruptProcessingException:  # cancelled since the look above
+            display.show(event)
+        except mm.InterruptProcessingException:  # cancelled since the check above
             break
     return stop(worker, page)
 
 
-def stop(worker: Worker, page: Page) -> events.Event:
+def stop(worker: Worker, page: Page) -> events.Last:
     """Ask for a stop, and wait for the last event."""
-    page.text("Stopping: saving what is trained so far …")
-    worker.send("stop")
+    page.text(SAVING)
+    worker.send(orders.Stop())
     deadline = time.monotonic() + STOP_SEC
     while time.monotonic() < deadline:
         event = worker.poll_event(POLL_SEC)
@@ -53,57 +57,43 @@ def stop(worker: Worker, page: Page) -> events.Event:
     return next(event for event in worker.events() if isinstance(event, events.LAST))
 
 
-class View:
-    """Shows events as progress of the running node."""
+class Display:
+    """Shows what is seen of a run as progress of the running node."""
 
     def __init__(self, page: Page, told: frozenset[str]) -> None:
         self.page, self.told = page, told
+        self.view = View()
         self.bar = comfy.utils.ProgressBar(1)
         self.last_text = 0.0
 
     def show(self, event: events.Event) -> None:
-        """Show one event.
+        """Show what an event has changed.
 
         Raises:
             InterruptProcessingException: the user pressed cancel.
         """
-        if isinstance(event, events.Progress):
-            self.progress(event)
-        elif isinstance(event, events.Status):
-            self.page.text(status_text(event))
-            if event.total:
-                self.bar.update_absolute(event.done, event.total)
+        self.view.hear(event)
+        if isinstance(event, (events.Progress, events.Status)):
+            self.state()
         elif isinstance(event, events.Sample):
             self.sample(event)
         elif isinstance(event, events.Warning) and event.message not in self.told:
             self.page.note("warn", event.message, event.hint)
 
-    def progress(self, event: events.Progress) -> None:
-        now = time.monotonic()
-        if now - self.last_text > TEXT_SEC or event.step == event.max_train_steps:
+    def state(self) -> None:
+        view, now = self.view, time.monotonic()
+        is_status = isinstance(view.current, events.Status)
+        if is_status or view.done == view.total or now - self.last_text > TEXT_SEC:
             self.last_text = now
-            self.page.text(progress_text(event))
-        self.bar.update_absolute(event.step, event.max_train_steps)
+            self.page.text(view.line)
+        if view.total:
+            self.bar.update_absolute(view.done, view.total)
 
     def sample(self, event: events.Sample) -> None:
-        with suppress(OSError):  # a picture that is gone is no reason to end the training
+        with suppress(OSError):  # a missing image is no reason to end the training
             self.preview(Path(event.path))
 
     def preview(self, path: Path) -> None:
         with Image.open(path) as picture:
             preview = ("JPEG", picture.convert("RGB"), PREVIEW_PX)
         self.bar.update_absolute(self.bar.current, preview=preview)
-
-
-def status_text(event: events.Status) -> str:
-    stage = event.message or event.stage.replace("_", " ").capitalize()
-    return f"{stage} {event.done}/{event.total}" if event.total else f"{stage} …"
-
-
-def progress_text(event: events.Progress) -> str:
-    minutes, seconds = divmod(round(event.eta_sec), 60)
-    eta = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    return (
-        f"step {event.step}/{event.max_train_steps} · loss {event.loss:.3f} · "
-        f"{event.steps_per_sec:.1f} steps/s · ETA {eta}"
-    )

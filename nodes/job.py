@@ -1,10 +1,8 @@
-"""A training as the node asks for it: its config, its fingerprint, and runs of the past."""
+"""A training as the node asks for it: its config, its fingerprint, and its run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ from ..trainer.config.names import check_file_stem
 from ..trainer.config.presets import PRESETS, preset_values
 from ..trainer.config.settings import Setting, settings_of
 from ..trainer.errors import ConfigError
-from ..trainer.files.atomic import new_folder, write_atomic
+from ..trainer.files.atomic import new_folder
 from ..trainer.files.fingerprint import settings_key
-from ..trainer.files.input_file import read_object
-from ..trainer.runs.events import Event, Finished, Started, read_events
+from ..trainer.runs.history import PastRun, keep_fingerprint
+from ..trainer.runs.orders import Train
 from ..trainer.runs.run import Run
 from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
 from .wires import Base, ClassImages, InstanceSet
@@ -32,8 +30,6 @@ WITHOUT_EFFECT = {
     "class_batch_size",
     "bad_images",
 }
-RUNS = "*/inputs.json"  # in the folder of runs: what each was made from
-MAX_INPUTS_BYTES = 10_000
 
 
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,55 +144,8 @@ def shapes_lora(name: str) -> bool:
     return name not in FROM_WIRES | WITHOUT_EFFECT and not name.startswith("sample_")
 
 
-@dataclass(frozen=True)
-class PastRun:
-    """A run with the same fingerprint, and how it ended."""
-
-    run: Run
-    last: Event | None
-    family: str
-
-    @property
-    def lora(self) -> Path | None:
-        """The finished LoRA, if it is still there."""
-        if not isinstance(self.last, Finished):
-            return None
-        path = Path(self.last.result_path)
-        with suppress(OSError):  # no name for a file
-            return path if path.is_file() else None
-
-
-def past_runs(folder: Path, wanted: str) -> list[PastRun]:
-    """Runs of the same fingerprint, newest first."""
-    found: list[PastRun] = []
-    files = folder.glob(RUNS)  # one fingerprint, so one name: dog, dog_2, ..., dog_10
-    for file in sorted(files, key=lambda path: (len(str(path)), path), reverse=True):
-        if fingerprint_in(file) == wanted:
-            found.append(past_run(Run(file.parent)))
-    return found
-
-
-def fingerprint_in(file: Path) -> Any:
-    """What a run was made from; None of a file that is damaged, which matches no inputs."""
-    try:
-        return read_object(file, MAX_INPUTS_BYTES, "").get("fingerprint")
-    except ConfigError:
-        return None
-
-
-def past_run(run: Run) -> PastRun:
-    """Read how a run went from its events."""
-    last: Event | None = None
-    family = ""
-    for event in read_events(run.events):
-        last = event
-        if isinstance(event, Started):
-            family = event.family
-    return PastRun(run, last, family)
-
-
 def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:
-    """The run to go on with, or a new one, whose folder is made."""
+    """Returns the run to resume, or a new one, whose folder is created."""
     check_choice("if_stopped", if_stopped, (GO_ON, START_OVER))
     if past and if_stopped == GO_ON:
         return past[0].run
@@ -218,22 +167,16 @@ class Task:
     told: frozenset[str]
 
     @property
-    def order(self) -> dict[str, Any]:
-        """The worker's first line of input; a new run has nothing to resume."""
-        config = self.config.to_dict()
-        return {"command": "train", "run": str(self.run.folder), "config": config, "resume": True}
+    def order(self) -> Train:
+        """What the worker is told to do; a new run has nothing to resume."""
+        return Train(str(self.run.folder), self.config.to_dict(), resume=True)
 
     def begin(self) -> None:
-        """Keep the fingerprint in the run's folder.
+        """Note in the run's folder when and from what it is made.
 
         Raises:
-            ConfigError: another process trains this run.
+            ConfigError: another process is training this run.
         """
         self.run.check_free()
-        write_atomic(self.run.inputs, json.dumps({"fingerprint": self.key}))
-
-
-def lost_loras(folder: Path) -> list[str]:
-    """Finished LoRAs that were deleted since: their runs are to be done again."""
-    ends = (past_run(Run(file.parent)) for file in sorted(folder.glob(RUNS)))
-    return [str(end.run.folder) for end in ends if isinstance(end.last, Finished) and not end.lora]
+        self.run.take_number()
+        keep_fingerprint(self.run, self.key)

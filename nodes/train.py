@@ -11,8 +11,10 @@ from comfy_api.latest import io
 from ..trainer.config.presets import PRESETS
 from ..trainer.environment.environment import check_ready
 from ..trainer.errors import ConfigError
-from ..trainer.runs.events import Event, Failed, Stopped
-from ..trainer.runs.run import Worker
+from ..trainer.runs.events import Failed, Last, Stopped
+from ..trainer.runs.history import PastRun, lost_results, past_run, runs_from
+from ..trainer.runs.wording import end_text
+from ..trainer.runs.worker import Worker
 from . import job, places
 from .base import Wires, export, find_base
 from .fields import TRAIN_SETTINGS
@@ -25,13 +27,14 @@ from .wires import Base, ClassImages, InstanceSet, TrainedLora
 PRESET_HELP = "Fills in every setting that is left at its default. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
+RESUME = "Run again to resume."
 STOPPED_HELP = (
     "After a cancelled run with the same inputs: go on from its last step, or start over."
 )
 
 
 class TrainingFailed(Exception):
-    """The worker could not go on; the text says why and what to do."""
+    """The worker could not continue; the text says why and what to do."""
 
 
 class DreamBoothTrain(io.ComfyNode):
@@ -89,7 +92,7 @@ class DreamBoothTrain(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_inputs: Any) -> str:
-        return str(job.lost_loras(places.runs_folder()))
+        return str(lost_results(places.runs_folder()))
 
     @classmethod
     def execute(
@@ -113,9 +116,9 @@ class DreamBoothTrain(io.ComfyNode):
         config = job.make_config(values, base, instance_set, class_set, output)
         show_notes(page, base, preset, instance_set)
         key = job.fingerprint(config, base, instance_set, class_set)
-        past = job.past_runs(places.runs_folder(), key)
-        finished = next((run for run in past if run.lora), None)
-        report = "Same inputs as before: the finished LoRA is used again"
+        past = runs_from(places.runs_folder(), key)
+        finished = next((run for run in past if run.finished_lora), None)
+        report = "Inputs unchanged, reusing the finished LoRA"
         if finished is None:
             write_base(base, wires, page)
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
@@ -143,11 +146,11 @@ def write_base(base: Base, wires: Wires, page: Page) -> None:
     mm.unload_all_models()
 
 
-def train(task: job.Task, page: Page) -> job.PastRun:
+def train(task: job.Task, page: Page) -> PastRun:
     """Do a run in the worker.
 
     Raises:
-        ConfigError: the user can mend it.
+        ConfigError: the user can fix it.
         TrainingFailed: anything else that the worker could not do.
         InterruptProcessingException: the user pressed cancel; what was trained is saved.
     """
@@ -156,40 +159,34 @@ def train(task: job.Task, page: Page) -> job.PastRun:
     try:
         last = follow(worker, page, task.told)
     finally:
-        worker.stop(STOP_SEC)  # saves where following broke off; else it has ended by itself
-    require_finished(last, page, task.config.training.max_train_steps)
-    return job.past_run(task.run)
+        worker.stop(STOP_SEC)  # saves if following failed; else it has ended by itself
+    require_finished(last, page)
+    return past_run(task.run)
 
 
-def require_finished(last: Event, page: Page, steps: int) -> None:
+def require_finished(last: Last, page: Page) -> None:
     """Raise what fits an end other than a finished LoRA."""
+    text = end_text(last, resume=RESUME)
     if isinstance(last, Stopped):
-        page.text(stopped_text(last, steps))
-        page.note("info", "Training stopped", stopped_text(last, steps))
+        page.text(text)
+        page.note("info", "Training stopped", text)
         raise mm.InterruptProcessingException
     if isinstance(last, Failed) and last.code == "config":
         raise ConfigError(last.message, last.hint)
     if isinstance(last, Failed):
-        log = f" The log is {last.log_path}" if last.log_path else ""
-        raise TrainingFailed(f"{last.message} {last.hint}{log}")
+        raise TrainingFailed(text)
 
 
-def stopped_text(last: Stopped, steps: int) -> str:
-    if not last.result_path:
-        return "Stopped before the first step. Run again to go on."
-    name = Path(last.result_path).name
-    return f"Stopped at step {last.step} of {steps}, saved as {name}. Run again to go on."
-
-
-def result(done: job.PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
-    """The node's outputs, and what it shows."""
-    assert done.lora is not None
-    text = f"{report}: {done.lora.name}"
+def result(done: PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
+    """Returns the node's outputs, and what it shows."""
+    lora = done.finished_lora
+    assert lora is not None
+    text = f"{report}: {lora.name}"
     page.text(text)
     samples = sorted(done.run.samples.glob("*.png"))[-1:]
     images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
     return io.NodeOutput(
-        TrainedLora(done.lora, trigger, done.family),
+        TrainedLora(lora, trigger, done.family),
         read_tensor(done.run.loss_plot),
         str(done.run.folder),
         trigger,

@@ -124,7 +124,7 @@ def fill_and_resume(
         "has_last": isinstance(last, (Failed, Finished)),
     }
     filler.unlink(missing_ok=True)
-    lora = last.lora_path if isinstance(last, Finished) else finish(place)
+    lora = last.result_path if isinstance(last, Finished) else finish(place)
     return found | {"identical": lora is not None and is_identical(lora, expected)}
 
 
@@ -133,7 +133,7 @@ def finish(place: Place) -> str | None:
     process = Process(place.job(), place.root.parent.parent / "log.txt", forked=True)
     last = list(process.events())[-1]
     process.wait()
-    return last.lora_path if isinstance(last, Finished) else None
+    return last.result_path if isinstance(last, Finished) else None
 
 
 def fill(filler: Path, room: int) -> None:

@@ -144,7 +144,8 @@ def spoil_file(output: Path, rng: random.Random) -> str | None:
     data = path.read_bytes()
     cut = rng.randrange(len(data) + 1)
     html = b'{"class_prompt": "a photo of a dog", "<img src=x onerror=alert(1)>": 1}'
-    end = b'{"event": "finished", "time": 1, "step": 1, "lora_path": "\\u0000", "seconds": 1}\n'
+    end = b'{"event": "finished", "time": 1, "step": 1, "result_path": "\\u0000", '
+    end += b'"result_kind": "lora", "seconds": 1}\n'
     torn = [data[:cut], data[:cut] + b"\0" + data[cut:], data.replace(b'"', b"'", 1)]
     made = [b"", b"[]", b"null", b"[" * 100000, b"\xff\xfe", html, end, *torn]
     path.write_bytes(rng.choice(made))

@@ -148,7 +148,7 @@ def finish(place: Place) -> dict[str, Any]:
 
 
 def ended(place: Place, last: Event, code: int) -> dict[str, Any]:
-    lora = last.lora_path if isinstance(last, Finished) else None
+    lora = last.result_path if isinstance(last, Finished) else None
     return {
         "stage": "finished",
         "last": str(last),

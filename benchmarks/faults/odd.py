@@ -57,7 +57,7 @@ def train(place: Place, at_mid_run: Callable[[Process], object] = lambda _: None
 
 
 def outcome(place: Place, last: Event, expected: dict[str, torch.Tensor]) -> dict[str, Any]:
-    lora = getattr(last, "lora_path", "")
+    lora = getattr(last, "result_path", "")
     return {
         "end": end_of(last),
         "told": f"{last.message} {last.hint}" if isinstance(last, Failed) else "",

@@ -29,6 +29,7 @@ from benchmarks.random_checkpoint import save_checkpoint
 from trainer.config.config import Config
 from trainer.environment.environment import worker_env
 from trainer.runs.events import Event, Finished, from_line, read_events
+from trainer.runs.orders import Train, to_line
 from trainer.runs.run import Run
 from trainer.worker import __main__ as worker_main
 from trainer.worker.training import loop as _imported_before_the_fork  # noqa: F401
@@ -84,9 +85,8 @@ class Place:
         return Config.from_values(defaults | values)
 
     def job(self, **values: object) -> bytes:
-        config = self.config(**values).to_dict()
-        job = {"command": "train", "run": str(self.run.folder), "config": config, "resume": True}
-        return json.dumps(job).encode() + b"\n"
+        order = Train(str(self.run.folder), self.config(**values).to_dict(), resume=True)
+        return to_line(order).encode() + b"\n"
 
 
 class Process:
@@ -153,7 +153,7 @@ def unbroken(place: Place, **values: object) -> dict[str, torch.Tensor]:
     process = Process(place.job(**values), place.root / "log.txt", forked=True)
     last = list(process.events())[-1]
     assert process.wait() == 0 and isinstance(last, Finished), last
-    return load_file(last.lora_path)
+    return load_file(last.result_path)
 
 
 def is_identical(lora: str | Path, expected: dict[str, torch.Tensor]) -> bool:

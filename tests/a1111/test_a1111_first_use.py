@@ -200,7 +200,7 @@ def test_class_images_that_the_button_makes_are_used_by_the_training(host, page,
     assert len(made) == 2
     fill(page, max_train_steps=2)
     page.click("#dreambooth_train")
-    wait_until(page, lambda: "Done: dog is among your LoRAs" in live(page), "a LoRA")
+    wait_until(page, lambda: "LoRA: dog.safetensors" in live(page), "a LoRA")
     lines = (host.runs / "dog/events.jsonl").read_text("utf-8").splitlines()
     started = next(event for event in map(json.loads, lines) if event["event"] == "started")
     assert started["num_class_images"] == 2
@@ -221,7 +221,7 @@ def test_a_name_that_exists_gets_a_number_and_its_run_outlives_reload_ui(host, p
     assert "Training dog_2" in live(again)
     again.click("#dreambooth_live button:has-text('Stop')")
     wait_for_state(again, "stopped")
-    assert "saved as dog_2-step" in live(again)
+    assert "LoRA so far: dog_2-step" in live(again)
     assert list(host.loras.glob("dog_2-step*.safetensors"))
     assert times(host.runs / "dog", "*") | times(host.loras, "dog.*") == first
     assert "dreambooth_webui.py" not in host.log_text()

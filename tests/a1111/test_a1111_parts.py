@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import threading
 import time
@@ -33,6 +34,7 @@ events = pack_module("trainer.runs.events")
 files = pack_module("trainer.files.atomic")
 ConfigError = pack_module("trainer.errors").ConfigError
 Run = pack_module("trainer.runs.run").Run
+past_run = pack_module("trainer.runs.history").past_run
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -104,18 +106,18 @@ def form(folder: object = "", uploads: tuple[Path, ...] = (), **changes: object)
 
 def test_fields_become_the_job_of_the_worker(places, photos):
     job = orders.train_job(form(photos, sample_every=0, max_train_steps=7), places)
-    config = job.order["config"]
+    config = job.order.config
     assert config["training"]["max_train_steps"] == 7
     assert config["samples"]["sample_every"] is None
     assert config["model"]["base"] == places.checkpoints["tiny"]
     assert config["result"]["output"] == str(places.loras / "dog.safetensors")
-    assert (job.name, job.order["resume"]) == ("dog", False)
+    assert (job.name, job.order.resume) == ("dog", False)
 
 
 def test_a_run_name_that_exists_gets_a_number(places, photos):
     jobs = [orders.train_job(form(photos), places) for _ in range(2)]
     assert [job.name for job in jobs] == ["dog", "dog_2"]
-    outputs = [Path(job.order["config"]["result"]["output"]).stem for job in jobs]
+    outputs = [Path(job.order.config["result"]["output"]).stem for job in jobs]
     assert outputs == ["dog", "dog_2"]
 
 
@@ -249,7 +251,7 @@ def test_two_windows_that_press_train_get_one_training(places, photos):
     with ThreadPoolExecutor(2) as windows:
         pressed = [windows.submit(press_train) for _ in range(2)]
     (refused,) = filter(None, (window.exception() for window in pressed))
-    assert re.search("dog.* is running", str(refused))
+    assert re.search("dog.* is already running", str(refused))
     assert [run.name for run in places.runs.glob("dog*")] == ["dog"]
     job = registry.running
     job.stop()
@@ -278,7 +280,7 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     (shown,) = history.run_views(places.runs, None)
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
-    lora = history.lora_of(history.find_run(places.runs, "dog"))
+    lora = past_run(history.find_run(places.runs, "dog")).lora
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
     registry.start(lambda: compare, host)
@@ -373,11 +375,32 @@ def test_a_run_that_was_broken_off_may_be_resumed(tmp_path):
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
     (shown,) = history.run_views(tmp_path, None)
     assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
-    files.append_lines(run.events, events.to_line(events.Stopped(4, "", resumable=True)) + "\n")
+    files.append_lines(run.events, events.to_line(events.Stopped(4, "", "", resumable=True)) + "\n")
     (shown,) = history.run_views(tmp_path, None)
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
     (shown,) = history.run_views(tmp_path, "dog")
     assert (shown["state"], shown["resumable"]) == ("running", False)
+
+
+def test_a_run_whose_files_were_touched_keeps_its_place_in_the_list(tmp_path):
+    for name in ("zebra", "dog"):
+        Run(tmp_path / name).create("{}")
+    for path in (tmp_path / "zebra" / "config.json", tmp_path / "zebra"):
+        os.utime(path, (4_000_000_000, 4_000_000_000))
+    assert [shown["name"] for shown in history.run_views(tmp_path, None)] == ["dog", "zebra"]
+
+
+@pytest.mark.parametrize(("kind", "offered"), [("lora", True), ("checkpoint", False)])
+def test_only_a_lora_is_offered_as_one(tmp_path, kind, offered):
+    made = tmp_path / "dog.safetensors"
+    made.touch()
+    run = Run(tmp_path / "dog")
+    run.create('{"instance_prompt": "sks"}')
+    finished = events.Finished(4, str(made), kind, 1.0)
+    files.append_lines(run.events, events.to_line(finished) + "\n")
+    (shown,) = history.run_views(tmp_path, None)
+    assert bool(shown["prompt"]) == offered
+    assert jobs.end_view(finished, "train")["lora"] == offered
 
 
 @dataclass

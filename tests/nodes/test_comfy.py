@@ -187,7 +187,7 @@ def test_the_same_inputs_use_the_finished_lora_again(server, trained):
     before = run_folders(server)
     forget(server)
     entry = server.run(whole_graph())
-    report = "Same inputs as before: the finished LoRA is used again: dog.safetensors"
+    report = "Inputs unchanged, reusing the finished LoRA: dog.safetensors"
     assert entry["outputs"]["train"]["report"] == [report]
     assert run_folders(server) == before
     assert not lora_file(server, "dog_2").exists()
@@ -256,7 +256,7 @@ def test_cancel_saves_and_the_next_run_goes_on(server):
     saved = lora_file(server, f"cancelled-step{step:08d}")
     assert load_file(saved)
     assert notes(server)[-1]["detail"] == (
-        f"Stopped at step {step} of 30, saved as {saved.name}. Run again to go on."
+        f"Stopped at step {step}. LoRA so far: {saved.name}. Run again to resume."
     )
     wanted["train"]["inputs"]["sample_every"] = 7  # changes nothing about the LoRA
     _, second = cancel(server, wanted)

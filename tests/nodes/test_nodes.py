@@ -42,6 +42,7 @@ prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
 events = pack_module("trainer.runs.events")
+history = pack_module("trainer.runs.history")
 class_set = pack_module("trainer.photos.class_set")
 run = pack_module("trainer.runs.run")
 ConfigError = pack_module("trainer.errors").ConfigError
@@ -264,19 +265,19 @@ def make_run(folder: Path, name: str, last: object, key: str = "k") -> object:
 def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tmp_path):
     lora = tmp_path / "dog.safetensors"
     lora.write_bytes(b"x")
-    make_run(tmp_path, "dog", events.Finished(4, str(lora), 1.0))
-    make_run(tmp_path, "other", events.Finished(4, str(lora), 1.0), key="another")
-    (found,) = job.past_runs(tmp_path, "k")
-    assert (found.lora, found.family) == (lora, "sd1")
-    assert job.lost_loras(tmp_path) == []
+    make_run(tmp_path, "dog", events.Finished(4, str(lora), "lora", 1.0))
+    make_run(tmp_path, "other", events.Finished(4, str(lora), "lora", 1.0), key="another")
+    (found,) = history.runs_from(tmp_path, "k")
+    assert (found.finished_lora, found.family) == (lora, "sd1")
+    assert history.lost_results(tmp_path) == []
     lora.unlink()
-    assert job.past_runs(tmp_path, "k")[0].lora is None
-    assert len(job.lost_loras(tmp_path)) == 2
+    assert history.runs_from(tmp_path, "k")[0].finished_lora is None
+    assert len(history.lost_results(tmp_path)) == 2
 
 
 def test_a_stopped_run_goes_on_unless_asked_to_start_over(tmp_path):
-    stopped = make_run(tmp_path, "dog", events.Stopped(2, "", True))
-    past = job.past_runs(tmp_path, "k")
+    stopped = make_run(tmp_path, "dog", events.Stopped(2, "", "", True))
+    past = history.runs_from(tmp_path, "k")
     assert job.next_run(tmp_path, "dog", past, job.GO_ON) == stopped
     assert job.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
     assert job.next_run(tmp_path, "dog", [], job.GO_ON).folder == tmp_path / "dog_3"
@@ -284,7 +285,7 @@ def test_a_stopped_run_goes_on_unless_asked_to_start_over(tmp_path):
 
 def test_a_run_that_was_killed_may_go_on(tmp_path):
     killed = make_run(tmp_path, "dog", None)
-    assert job.next_run(tmp_path, "dog", job.past_runs(tmp_path, "k"), job.GO_ON) == killed
+    assert job.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.GO_ON) == killed
 
 
 def make_set(cache: Path, cfg: float, count: int) -> object:

@@ -38,6 +38,7 @@ from tests.nodes.test_nodes import ConfigError, pack_module
 
 fields = pack_module("nodes.fields")
 grid = pack_module("trainer.photos.pictures")
+history = pack_module("trainer.runs.history")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")
@@ -196,19 +197,22 @@ def test_damaged_files_of_an_old_run_hinder_no_new_one(tmp_path, content):
     old.mkdir()
     (old / "inputs.json").write_bytes(content)
     (old / "events.jsonl").write_bytes(content)
-    assert job.past_runs(tmp_path, "k") == []
-    assert job.lost_loras(tmp_path) == []
+    assert history.runs_from(tmp_path, "k") == []
+    assert history.lost_results(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    "lora_path", ["\0", "a" * 9000, "..", 5, None, {}], ids=lambda v: repr(v)[:9]
+    "result_path", ["\0", "a" * 9000, "..", 5, None, {}], ids=lambda v: repr(v)[:9]
 )
-def test_a_damaged_end_of_a_run_names_no_lora(tmp_path, lora_path):
+def test_a_damaged_end_of_a_run_names_no_lora(tmp_path, result_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "inputs.json").write_text('{"fingerprint": "k"}')
-    end = {"event": "finished", "time": 1.0, "step": 1, "lora_path": lora_path, "seconds": 1.0}
+    end = {
+        "event": "finished", "time": 1.0, "step": 1, "result_path": result_path,
+        "result_kind": "lora", "seconds": 1.0,
+    }  # fmt: skip
     (tmp_path / "old" / "events.jsonl").write_text(json.dumps(end) + "\n")
-    (found,) = job.past_runs(tmp_path, "k")
+    (found,) = history.runs_from(tmp_path, "k")
     assert found.lora is None
 
 

@@ -19,25 +19,25 @@ from hypothesis import given, settings
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from trainer.photos.class_set import ClassSet, check_fresh, set_settings
-from trainer.terminal.cli import make_parser, train_values
-from trainer.config.trained import LoraConfig
-from trainer.config.model import ModelConfig
 from trainer.config.concept import PriorConfig
-from trainer.runs.events import Finished, Progress, from_line, read_events, to_line
+from trainer.config.model import ModelConfig
+from trainer.config.trained import LoraConfig
 from trainer.files.atomic import check_writable
 from trainer.model_files.header import read_header
-from trainer.worker.training import checkpoint
-from trainer.worker.base import models
-from trainer.worker.__main__ import listen
-from trainer.worker.drawing.class_images import given_class_images
+from trainer.photos.class_set import ClassSet, check_fresh, set_settings
 from trainer.runs.control import Control
+from trainer.runs.events import Finished, Progress, from_line, read_events, to_line
+from trainer.terminal.cli import make_parser, train_values
+from trainer.worker.__main__ import listen
+from trainer.worker.base import models
+from trainer.worker.drawing.class_images import given_class_images
 from trainer.worker.drawing.jobs import Lora, apply_lora, text_encoder_models
 from trainer.worker.trainable.lora import UNET_TARGETS, Adapter, file_name, inject
+from trainer.worker.training import checkpoint
 from trainer.worker.training.prepare import Parts, open_parts
 
-from ..helpers.bad_input import memory_limit, refused, time_limit
 from ..conftest import CheckpointMaker
+from ..helpers.bad_input import memory_limit, refused, time_limit
 from ..helpers.fuzz_targets import GOOD_LINES, TARGETS
 from ..helpers.model_files import SD1, SD2, SDXL, Shapes, write_model
 
@@ -45,7 +45,10 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 # Events
 
-FINISHED = b'{"event": "finished", "time": 2.0, "step": 3, "lora_path": "a", "seconds": 1.5}\n'
+FINISHED = (
+    b'{"event": "finished", "time": 2.0, "step": 3, "result_path": "a", "result_kind": "lora", '
+    b'"seconds": 1.5}\n'
+)
 GARBAGE: dict[str, bytes | Callable[[], bytes]] = {
     "nothing": b"",
     "torn": b'{"event": "progress", "ti',
@@ -105,12 +108,12 @@ WRONG_FIELDS = {
 @pytest.mark.parametrize("kind", WRONG_FIELDS)
 def test_a_field_of_the_wrong_type_makes_no_event(kind: str) -> None:
     document = json.loads(GOOD_LINES[0]) | WRONG_FIELDS[kind]
-    with pytest.raises(ValueError, match="no whole event"):
+    with pytest.raises(ValueError, match="not a complete event"):
         from_line(json.dumps(document))
 
 
 def test_an_event_with_any_text_is_one_line_that_can_be_written_and_read() -> None:
-    event = Finished(1, "a\udcff\n\u2028\x1b狗/b.safetensors", 2.0, time=1.0)
+    event = Finished(1, "a\udcff\n\u2028\x1b狗/b.safetensors", "lora", 2.0, time=1.0)
     assert to_line(event).isprintable() is False  # the dog and the separator stay as they are
     assert to_line(event).encode().count(b"\n") == 0
     assert from_line(to_line(event)) == event

@@ -18,15 +18,16 @@ import torch
 
 from tests.terminal.test_cli import ENVIRONMENT, quick
 from tests.worker.training.test_train import assert_identical, newest_state, run_training
-from trainer.files import disk, atomic as files
-from trainer.runs import events
 from trainer.config.trained import LoraConfig
 from trainer.errors import ConfigError
-from trainer.runs.run import Run
-from trainer.worker.training import checkpoint
-from trainer.worker.__main__ import Recorder, failure, guarded
+from trainer.files import atomic as files
+from trainer.files import disk
+from trainer.runs import events
 from trainer.runs.control import Control
+from trainer.runs.run import Run
+from trainer.worker.edge import Recorder, failure, guarded
 from trainer.worker.trainable.lora import Adapter
+from trainer.worker.training import checkpoint
 from trainer.worker.training.loop import train
 from trainer.worker.training.training import Job
 
@@ -107,7 +108,7 @@ def fill_disk_at(monkeypatch: pytest.MonkeyPatch, part: str, time: int = 1) -> N
             real(path, *arguments)
 
         monkeypatch.setattr(files, name, write)
-    monkeypatch.setattr("trainer.worker.__main__.append_lines", files.append_lines)
+    monkeypatch.setattr("trainer.worker.edge.append_lines", files.append_lines)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_full_disk_ends_a_run_that_then_goes_on(make_config, tmp_path, monkeyp
 def test_a_second_failure_hides_no_first(tmp_path, monkeypatch, number):
     run, told = Run(tmp_path / "r"), []
     run.claim(tmp_path)
-    monkeypatch.setattr("trainer.worker.__main__.append_lines", lambda *_: raise_full())
+    monkeypatch.setattr("trainer.worker.edge.append_lines", lambda *_: raise_full())
     monkeypatch.setattr("traceback.print_exception", lambda *_: raise_full())
     last = failure(OSError(number, "full"), run)
     Recorder(run, told.append).finish(last)

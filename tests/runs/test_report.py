@@ -65,12 +65,16 @@ def config() -> Config:
 
 
 def test_a_finished_run(run: Run):
-    write_report(run, config(), Finished(2, "loras/my_dog.safetensors", 12.0))
+    write_report(run, config(), Finished(2, "loras/my_dog.safetensors", "lora", 12.0))
     page = Page(run.report)
     assert page.sources() == ["samples/step_000002_0.png", "loss.png"]
     assert all((run.folder / str(source)).exists() for source in page.sources())
-    for text in ("sd1 on cpu in float32: 3 instance images, 4 class images, steps 1 to 2",
-                 "Finished at step 2", "loras/my_dog.safetensors", "sd15.safetensors"):  # fmt: skip
+    for text in (
+        "sd1 on cpu in float32: 3 instance images, 4 class images, steps 1 to 2",
+        "Finished in 0:00:12",
+        "LoRA: loras/my_dog.safetensors",
+        "sd15.safetensors",
+    ):
         assert text in page.text
     assert "gone" not in page.text
 
@@ -78,7 +82,7 @@ def test_a_finished_run(run: Run):
 def test_a_stopped_run_without_pictures(tmp_path: Path):
     run = Run(tmp_path / "r")
     run.folder.mkdir()
-    write_report(run, config(), Stopped(1, "my_dog.safetensors", resumable=True))
+    write_report(run, config(), Stopped(1, "my_dog.safetensors", "lora", resumable=True))
     page = Page(run.report)
     assert page.sources() == []
     assert "Stopped at step 1" in page.text
@@ -86,7 +90,7 @@ def test_a_stopped_run_without_pictures(tmp_path: Path):
 
 def test_nothing_is_taken_for_html(run: Run):
     sections = [Section(EVIL, EVIL, table={EVIL: {EVIL: EVIL}, "b": {EVIL: 2}})]
-    write_report(run, config(), Finished(2, EVIL, 1.0), sections)
+    write_report(run, config(), Finished(2, EVIL, "lora", 1.0), sections)
     page = Page(run.report)
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
     assert page.text.count(EVIL) >= 7
@@ -95,7 +99,7 @@ def test_nothing_is_taken_for_html(run: Run):
 
 def test_sections_come_first(run: Run):
     sections = [Section("Measures", "What it came to.", "sheet.png", {"a": {"x": 1, "y": 2}})]
-    write_report(run, config(), Finished(2, "l", 1.0), sections)
+    write_report(run, config(), Finished(2, "l", "lora", 1.0), sections)
     page = Page(run.report)
     assert page.sources()[0] == "sheet.png"
     titles = re.findall(r"<h2>(.*?)</h2>", run.report.read_text("utf-8"))

@@ -18,10 +18,12 @@ import pytest
 
 from trainer.environment import environment
 from trainer.files import atomic as files
-from trainer.runs import run
-from trainer.runs.events import Event, Failed, Finished, Status, Stopped
 from trainer.files.atomic import append_lines, new_folder, write_atomic, write_unique
-from trainer.runs.run import Run, Worker
+from trainer.runs import orders
+from trainer.runs import worker as worker_module
+from trainer.runs.events import Event, Failed, Finished, Status, Stopped
+from trainer.runs.run import Run
+from trainer.runs.worker import Worker
 
 PRELUDE = """
 import json, os, sys, time
@@ -32,7 +34,7 @@ def tell(event, **fields):
     print(json.dumps({"event": event, "time": 0.0, **status, **fields}), flush=True)
 
 def finish():
-    tell("finished", step=1, lora_path="", seconds=1.0)
+    tell("finished", step=1, result_path="", result_kind="", seconds=1.0)
 """
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
 
@@ -43,12 +45,12 @@ StartWorker = Callable[..., Worker]
 def start_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartWorker:
     """Start a script in place of the worker; it has read its job and can tell events."""
 
-    def start(script: str, **job: object) -> Worker:
+    def start(script: str, **config: object) -> Worker:
         path = tmp_path / "worker.py"
         path.write_text(PRELUDE + textwrap.dedent(script), "utf-8")
         monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
-        monkeypatch.setattr(run, "worker_command", lambda *_: [sys.executable, str(path)])
-        return Worker({"command": "train", "run": str(tmp_path / "é run"), **job})
+        monkeypatch.setattr(worker_module, "worker_command", lambda *_: [sys.executable, str(path)])
+        return Worker(orders.Train(str(tmp_path / "é run"), config, resume=False))
 
     return start
 
@@ -64,7 +66,7 @@ def test_the_job_comes_first_and_events_follow_in_order(start_worker: StartWorke
             tell("status", stage="training", message=word)
         finish()
         """,
-        config={"words": ["eins", "zwö", "三"]},
+        words=["eins", "zwö", "三"],
     )
     events = list(worker.events())
     assert messages(events) == ["eins", "zwö", "三"]
@@ -74,7 +76,7 @@ def test_the_job_comes_first_and_events_follow_in_order(start_worker: StartWorke
 
 
 def test_a_job_larger_than_the_pipe_arrives(start_worker: StartWorker) -> None:
-    script = 'tell("status", stage="loading", message=str(len(job["text"])))\nfinish()'
+    script = 'tell("status", stage="loading", message=str(len(job["config"]["text"])))\nfinish()'
     assert messages(list(start_worker(script, text="x" * 300_000).events())) == ["300000"]
 
 
@@ -87,7 +89,7 @@ def test_the_process_has_ended_when_the_last_event_comes(start_worker: StartWork
 def test_a_process_that_does_not_end_after_its_last_event_is_killed(
     start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "EXIT_GRACE_SEC", 0.3)
+    monkeypatch.setattr(worker_module, "EXIT_GRACE_SEC", 0.3)
     worker = start_worker("finish()\ntime.sleep(60)")
     assert [type(event) for event in worker.events()] == [Finished]
     assert worker.returncode is not None
@@ -101,11 +103,11 @@ def test_requests_reach_the_worker(start_worker: StartWorker) -> None:
             tell("status", stage="training", message=command)
             if command == "stop":
                 break
-        tell("stopped", step=3, lora_path="", resumable=True)
+        tell("stopped", step=3, result_path="", result_kind="", resumable=True)
         """
     )
-    worker.send("save")
-    worker.send("sample")
+    worker.send(orders.Save())
+    worker.send(orders.Sample())
     worker.stop(grace=30)
     events = list(worker.events())
     assert messages(events) == ["save", "sample", "stop"]
@@ -126,7 +128,7 @@ def test_a_worker_that_does_not_stop_is_killed(start_worker: StartWorker) -> Non
 def test_polling_leaves_time_to_look_at_other_things(start_worker: StartWorker) -> None:
     worker = start_worker("sys.stdin.readline()\nfinish()")
     assert worker.poll_event(0.05) is None
-    worker.send("stop")
+    worker.send(orders.Stop())
     assert isinstance(worker.poll_event(30), Finished)
 
 
@@ -180,7 +182,7 @@ def test_a_killed_worker_points_at_memory(start_worker: StartWorker) -> None:
 def test_requests_to_a_worker_that_has_gone_do_nothing(start_worker: StartWorker) -> None:
     worker = start_worker("finish()")
     list(worker.events())
-    worker.send("save")
+    worker.send(orders.Save())
     worker.stop(grace=1)
     worker.kill()
     assert worker.returncode == 0
@@ -202,9 +204,9 @@ def test_a_worker_whose_host_has_died_hears_the_end_of_its_input(tmp_path: Path)
     )
     host = f"""
         import sys, time
-        from trainer import run
-        run.worker_command = lambda *_: [sys.executable, {str(script)!r}]
-        worker = run.Worker({{"run": {str(tmp_path / "run")!r}}})
+        from trainer.runs import orders, worker
+        worker.worker_command = lambda *_: [sys.executable, {str(script)!r}]
+        started = worker.Worker(orders.Train({str(tmp_path / "run")!r}, {{}}, resume=False))
         print("started", flush=True)
         time.sleep(60)
     """
@@ -222,7 +224,7 @@ def test_a_worker_whose_host_has_died_hears_the_end_of_its_input(tmp_path: Path)
 
 def test_refused_settings_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
-    worker = Worker({"command": "train", "run": str(tmp_path / "run"), "config": {"rnk": 4}})
+    worker = Worker(orders.Train(str(tmp_path / "run"), {"rnk": 4}, resume=False))
     (last,) = worker.events()
     assert isinstance(last, Failed)
     assert last.code == "config"

@@ -45,7 +45,7 @@ def test_train_sample_and_inspect_from_photos_to_pictures(tiny_checkpoint, photo
         "--set", "class_inference_steps=1", folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "step 2/2  loss" in done.stdout and "ETA 0:00:00" in done.stdout
+    assert "Step 2/2, loss" in done.stdout and "ETA 0:00:00" in done.stdout
     assert f"LoRA: {tmp_path / 'out' / 'dog.safetensors'}" in done.stdout
     assert len(load_file(tmp_path / "out" / "dog.safetensors")) > 100
     assert (tmp_path / "runs" / "dog" / "loss.png").exists()
@@ -114,9 +114,9 @@ def test_a_run_goes_on_from_another_working_folder(tiny_checkpoint, photos, tmp_
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGHUP on Windows")
 def test_what_nohup_ignores_stays_ignored():
     code = (
-        "import os, signal, trainer.terminal.show as terminal\n"
+        "import os, signal, trainer.runs.signals as signals\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "terminal.stop_on_signals(lambda: print('asked'))\n"
+        "signals.stop_on_signals(lambda: print('asked'))\n"
         "for number in (signal.SIGHUP, signal.SIGTERM): os.kill(os.getpid(), number)\n"
     )
     command = [sys.executable, "-c", code]
@@ -142,7 +142,7 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     assert process.wait() == 3
     assert time.monotonic() - asked < 30
     assert (last["event"], last["resumable"]) == ("stopped", True)
-    assert (tmp_path / last["lora_path"]).exists()
+    assert (tmp_path / last["result_path"]).exists()
     (tmp_path / "runs" / "dog").rename(tmp_path / "runs" / "dog_2")
     shutil.copytree(tmp_path / "runs" / "dog_2", tmp_path / "runs" / "dog_other")
     steps = f"max_train_steps={last['step'] + 1}"

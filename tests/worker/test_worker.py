@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ import pytest
 
 from trainer.config.config import Config
 from trainer.environment.environment import worker_env
-from trainer.runs import events
+from trainer.runs import events, orders
 from trainer.worker.training.checkpoint import checkpoints
 
 
@@ -23,10 +22,7 @@ def start(config: Config | dict[str, Any], run: Path) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     values = config.to_dict() if isinstance(config, Config) else config
-    job = {"command": "train", "run": str(run), "config": values, "resume": True}
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(job) + "\n")
-    process.stdin.flush()
+    send(process, orders.Train(str(run), values, resume=True))
     return process
 
 
@@ -39,24 +35,24 @@ def read_until(process: subprocess.Popen[str], kind: type[events.Event]) -> even
     raise AssertionError(f"no {kind.__name__} came")
 
 
-def send(process: subprocess.Popen[str], command: str) -> None:
+def send(process: subprocess.Popen[str], message: orders.Order | orders.Request) -> None:
     assert process.stdin is not None
-    process.stdin.write(json.dumps({"command": command}) + "\n")
+    process.stdin.write(orders.to_line(message) + "\n")
     process.stdin.flush()
 
 
 def test_commands_save_sample_and_stop(make_config, tmp_path):
     process = start(make_config(max_train_steps=100_000), tmp_path / "runs" / "r")
     read_until(process, events.Progress)
-    send(process, "save")
+    send(process, orders.Save())
     saved = read_until(process, events.Checkpoint)
-    send(process, "sample")
+    send(process, orders.Sample())
     sample = read_until(process, events.Sample)
-    send(process, "stop")
+    send(process, orders.Stop())
     stopped = read_until(process, events.Stopped)
     assert process.wait(60) == 3
     assert saved.step <= sample.step <= stopped.step
-    assert Path(sample.path).exists() and Path(stopped.lora_path).exists()
+    assert Path(sample.path).exists() and Path(stopped.result_path).exists()
 
 
 def test_requests_are_read_from_where_nobody_else_looks():
@@ -90,7 +86,7 @@ def test_a_host_that_is_gone_costs_nothing(make_config, tmp_path, gone):
     assert process.poll() == 3
     last = events.from_line((run / "events.jsonl").read_text("utf-8").splitlines()[-1])
     assert isinstance(last, events.Stopped) and last.resumable
-    assert Path(last.lora_path).exists()
+    assert Path(last.result_path).exists()
     assert checkpoints(run / "checkpoints")[-1].name == f"step_{last.step:06d}"
 
 

@@ -1,4 +1,4 @@
-"""How a job hears from outside, and what it tells."""
+"""How a job hears from outside, and what it reports to."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from threading import Event as Flag
 
 from .events import Event
 
+__all__ = ["Control", "Report", "Stop"]
+
 Report = Callable[[Event], None]
 
 
 class Stop(Exception):
-    """Work was given up because a stop was asked for."""
+    """A stop was requested before there was anything to save."""
 
 
 @dataclass
 class Control:
-    """Requests from the host or terminal, looked at between steps."""
+    """Requests from the host or terminal, checked between steps."""
 
     stop: Flag = field(default_factory=Flag)
     save: Flag = field(default_factory=Flag)
@@ -29,7 +31,7 @@ class Control:
             raise Stop
 
     def take(self, flag: Flag) -> bool:
-        """Whether a request is there; it is then done with."""
+        """Whether there is a request, which is then cleared."""
         present = flag.is_set()
         flag.clear()
         return present

@@ -1,4 +1,4 @@
-"""What to tell of a worker that ended without a word."""
+"""What to report of a worker that ended without a last event."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 
 from .events import Failed
 
+__all__ = ["RESUME", "SEE_LOG", "crash_event"]
+
 LOG_LINES, LOG_TAIL_CHARACTERS = 5, 2000
-RESUME = "Resume goes on from the run's last checkpoint."
-SEE_LOG = f"If the log does not say what to mend, report it as a bug. {RESUME}"
+RESUME = "Resume the run to continue from its last checkpoint."
+SEE_LOG = f"If the log does not show the cause, report it as a bug. {RESUME}"
 OUT_OF_MEMORY = (
-    "Most likely the computer's memory was full: close other programs, or lower resolution, "
+    "Most likely the computer ran out of memory: close other programs, or lower resolution, "
     f"train_batch_size or rank. {RESUME}"
 )
 
 
 def crash_event(code: int, log: Path) -> Failed:
-    """Explain an exit code, with the last lines of the log."""
+    """Returns what an exit code means, with the last lines of the log."""
     name = exit_name(code)
     message = f"The worker ended without a result ({name}). {log_end(log)}".strip()
     hint = OUT_OF_MEMORY if name == "SIGKILL" else SEE_LOG
@@ -25,7 +27,7 @@ def crash_event(code: int, log: Path) -> Failed:
 
 
 def exit_name(code: int) -> str:
-    """The signal that ended a process, or its exit code; Windows' own codes as they are known."""
+    """Returns the signal that ended a process, or its exit code; Windows' own ones in hex."""
     if code < 0 and -code in set(signal.Signals):
         return signal.Signals(-code).name
     return f"exit code {code & 0xFFFFFFFF:#x}" if code > 0xFFFF else f"exit code {code}"

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
-import typing
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from ..files.input_file import parse_json
+from . import messages
 
-ResultKind = Literal["", "lora", "checkpoint", "embedding"]  # of the file; "" where there is none
+__all__ = [
+    "EVENTS", "LAST", "Checkpoint", "Event", "Failed", "Finished", "Last", "Progress",
+    "ResultKind", "Sample", "Stage", "Started", "Status", "Stopped", "Warning", "from_line",
+    "read_events", "to_line",
+]  # fmt: skip
+
 Stage = Literal[
     "environment", "loading", "caching", "class_images", "training", "sampling", "saving"
 ]
+ResultKind = Literal["", "lora", "checkpoint", "embedding"]  # "": the job makes no such file
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Sample(Event):
-    """A picture drawn with the adapter as it is at `step`."""
+    """An image sampled with the weights as they are at `step`."""
 
     name: ClassVar[str] = "sample"
     step: int
@@ -87,7 +88,7 @@ class Sample(Event):
 
 @dataclass(frozen=True)
 class Checkpoint(Event):
-    """A state from which the run can go on."""
+    """A state from which the run can be resumed."""
 
     name: ClassVar[str] = "checkpoint"
     step: int
@@ -96,7 +97,7 @@ class Checkpoint(Event):
 
 @dataclass(frozen=True)
 class Warning(Event):
-    """Something that the user should know; the run goes on."""
+    """Something that the user should know; the run continues."""
 
     name: ClassVar[str] = "warning"
     code: str
@@ -106,7 +107,7 @@ class Warning(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The last event of a complete job; `result_path` is empty where the job makes no file."""
+    """The last event of a complete job; `result_path` is empty where the kind is."""
 
     name: ClassVar[str] = "finished"
     step: int
@@ -117,7 +118,7 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Stopped(Event):
-    """The last event of a job that was asked to stop."""
+    """The last event of a job that was asked to stop; the result is what it had by then."""
 
     name: ClassVar[str] = "stopped"
     step: int
@@ -128,7 +129,7 @@ class Stopped(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The last event of a job that could not go on; code "config" is what the user can mend."""
+    """The last event of a job that could not continue; code "config" is what the user can fix."""
 
     name: ClassVar[str] = "failed"
     code: str
@@ -137,65 +138,33 @@ class Failed(Event):
     log_path: str
 
 
-EVENTS: dict[str, type[Event]] = {
-    kind.name: kind
-    for kind in (
-        Started, Status, Progress, Sample, Checkpoint, Warning, Finished, Stopped, Failed
-    )
-}  # fmt: skip
+EVENTS = messages.by_name(
+    Started, Status, Progress, Sample, Checkpoint, Warning, Finished, Stopped, Failed
+)
+Last = Finished | Stopped | Failed
 LAST = (Finished, Stopped, Failed)
 MAX_LINE = 1_000_000  # characters
 
 
 def to_line(event: Event) -> str:
     """Write an event as one line of JSON without the line break."""
-    line = json.dumps({"event": event.name, **dataclasses.asdict(event)}, ensure_ascii=False)
-    return line.encode(errors="backslashreplace").decode()  # JSON's own escape of half a character
+    return messages.to_line(event, "event")
+
+
+def from_line(line: str) -> Event:
+    """Read a line that `to_line` wrote.
+
+    Raises:
+        ValueError: the line is not a complete event.
+    """
+    return messages.from_line(line, "event", EVENTS)
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """The events of a run's file, if it is there; a line torn by a power cut is passed by."""
+    """Yield the events of a run's file, if it exists; a line torn by a power cut is skipped."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         while line := file.readline(MAX_LINE):
             with suppress(ValueError):
                 yield from_line(line)
-
-
-def from_line(line: str) -> Event:
-    """Read a line that `to_line` wrote; fields that a newer version added are dropped.
-
-    Raises:
-        ValueError: the line is no JSON object of a known event.
-    """
-    document = parse_json(line)
-    kind = EVENTS.get(str(document.get("event"))) if isinstance(document, dict) else None
-    if kind is None:
-        raise ValueError(f"no known event: {line[:200]}")
-    hints = field_hints(kind)
-    values = {key: value for key, value in document.items() if key in hints}
-    if len(values) != len(hints) or not all(fits(values[key], hints[key]) for key in values):
-        raise ValueError(f"no whole event: {line[:200]}")
-    return kind(**values)
-
-
-@cache
-def field_hints(kind: type[Event]) -> dict[str, Any]:
-    """The type of every field of an event."""
-    hints = typing.get_type_hints(kind)
-    return {spec.name: hints[spec.name] for spec in dataclasses.fields(kind)}
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value has a field's type, so that who shows it need not check."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin is UnionType:
-        return any(fits(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if origin is Mapping:
-        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
-    if type(value) is int:
-        return hint in (int, float) and abs(value) < 2**63
-    return type(value) is hint

@@ -1,4 +1,4 @@
-"""report.html of a run: one page for any browser, beside the pictures that it shows."""
+"""report.html of a run: one page for any browser, next to the images that it shows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import Config
-from .events import Event, Finished, Sample, Started, Stopped, Warning, read_events
 from ..files.atomic import write_atomic
+from .events import Event, read_events
 from .run import Run
+from .view import View
+from .wording import end_text, start_text, warning_text
+
+__all__ = ["Section", "write_report"]
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto;
@@ -31,7 +35,7 @@ class Section:
     """A part of the page.
 
     Args:
-        picture: name of a file in the run folder; empty: none.
+        picture: name of an image in the run folder; empty: none.
         table: columns of values by their titles, each by the name of its row.
     """
 
@@ -48,11 +52,11 @@ def write_report(run: Run, config: Config, last: Event, sections: Sequence[Secti
         last: how the run ended, which is reported only afterwards.
         sections: shown before the run's own.
     """
-    events = [*read_events(run.events), last]
+    view = View.of([*read_events(run.events), last])
     title = escape(run.folder.name)
-    body = [f"<h1>{title}</h1>", *summary(events)]
+    body = [f"<h1>{title}</h1>", *summary(view)]
     body += [line for section in sections for line in section_html(section)]
-    body += samples_html(run, events)
+    body += samples_html(run, view)
     if run.loss_plot.exists():
         body += section_html(Section("Loss", picture=run.loss_plot.name))
     body += section_html(Section("Settings", table={"": config.flat()}))
@@ -61,26 +65,19 @@ def write_report(run: Run, config: Config, last: Event, sections: Sequence[Secti
     write_atomic(run.report, page)
 
 
-def summary(events: Sequence[Event]) -> Iterator[str]:
-    """How the run began, what there is to know, and how it ended."""
-    for event in events:
-        if isinstance(event, Started):
-            yield (
-                f"<p>{escape(event.family)} on {escape(event.device)} in {escape(event.dtype)}: "
-                f"{event.num_instance_images} instance images, {event.num_class_images} class "
-                f"images, steps {event.start_step + 1} to {event.max_train_steps}.</p>"
-            )
-        elif isinstance(event, Warning):
-            yield f"<p>{escape(event.message)} {escape(event.hint)}</p>"
-        elif isinstance(event, (Finished, Stopped)):
-            word = "Finished" if isinstance(event, Finished) else "Stopped"
-            yield f"<p>{word} at step {event.step}: <code>{escape(event.result_path)}</code></p>"
+def summary(view: View) -> Iterator[str]:
+    """Yield how the run began, what there is to know, and how it ended."""
+    texts = [*map(start_text, view.starts), *map(warning_text, view.warnings.values())]
+    if view.end is not None:
+        texts.append(end_text(view.end, resume="", full_path=True))
+    for text in texts:
+        yield f"<p>{escape(text)}</p>"
 
 
-def samples_html(run: Run, events: Sequence[Event]) -> Iterator[str]:
-    """The pictures that were drawn while training, in the order of their steps."""
-    drawn = {Path(event.path).name: event for event in events if isinstance(event, Sample)}
-    found = {name: event for name, event in drawn.items() if (run.samples / name).exists()}
+def samples_html(run: Run, view: View) -> Iterator[str]:
+    """Yield the images that were sampled while training, in the order of their steps."""
+    sampled = {Path(path).name: event for path, event in view.samples.items()}
+    found = {name: event for name, event in sampled.items() if (run.samples / name).exists()}
     if found:
         yield "<h2>Samples</h2>"
     for name, event in found.items():

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from ..runs.control import Control
 from ..runs.events import (
+    LAST,
     Checkpoint,
     Event,
     Failed,
-    Finished,
     Progress,
     Sample,
     Started,
     Status,
-    Stopped,
     Warning,
     to_line,
 )
 from ..runs.run import Run
+from ..runs.signals import stop_on_signals
+from ..runs.view import View
+from ..runs.wording import end_text, start_text, warning_text
 
 if TYPE_CHECKING:
-    from ..runs.control import Control, Report
+    from ..runs.control import Report
 
-GIB = 1024**3
-STOPPING = "Stopping after this step; press Ctrl-C again to leave at once."
+__all__ = ["is_main_process", "json_report", "run_job"]
+
+RESUME = "Run the same command with --resume to resume."
+LOG_EVERY = 10  # steps between two lines where none can be overwritten
 
 
 def json_report(stream: TextIO) -> Callable[[Event], None]:
-    """Print every event as a line of JSON."""
+    """Returns a report that prints every event as a line of JSON."""
 
     def report(event: Event) -> None:
         print(to_line(event), file=stream, flush=True)
@@ -48,11 +51,13 @@ class TerminalReport:
         self.stream = stream
         self.live = stream.isatty()
         self.open_line = False
+        self.view = View()
 
     def __call__(self, event: Event) -> None:
+        self.view.hear(event)
         if isinstance(event, (Progress, Status)):
-            self.progress(describe(event), final=is_final(event))
-        elif text := describe(event):
+            self.progress(self.view.line, final=is_final(event))
+        elif text := event_text(event):
             self.line(text)
 
     def progress(self, text: str, *, final: bool) -> None:
@@ -65,6 +70,7 @@ class TerminalReport:
             self.line(text)
 
     def line(self, text: str) -> None:
+        """Show a line that stays."""
         if self.open_line:
             self.stream.write("\n")
             self.open_line = False
@@ -75,97 +81,27 @@ def is_final(event: Progress | Status) -> bool:
     """Whether a passing state is worth a line of its own in a log."""
     if isinstance(event, Status):
         return event.done == event.total
-    return event.step == event.max_train_steps or event.step % 10 == 0 or event.step == 1
+    return event.step in (1, event.max_train_steps) or event.step % LOG_EVERY == 0
 
 
-def describe(event: Event) -> str:
-    """Say in one text what happened."""
-    if isinstance(event, Progress):
-        return describe_progress(event)
-    if isinstance(event, Status):
-        count = f" {event.done}/{event.total}" if event.total else ""
-        return (event.message or event.stage.replace("_", " ").capitalize()) + count
+def event_text(event: Event) -> str:
+    """Returns the line for an event that stays on the terminal."""
     if isinstance(event, Started):
-        return describe_start(event)
+        return f"{start_text(event)} Run folder: {event.run}"
     if isinstance(event, Warning):
-        return f"Note: {event.message} {event.hint}"
-    if isinstance(event, Sample):
-        return f"Sample: {event.path}"
-    if isinstance(event, Checkpoint):
-        return f"Checkpoint: {event.path}"
-    return describe_end(event)
-
-
-def describe_progress(event: Progress) -> str:
-    prior = "" if event.prior_loss is None else f" prior {event.prior_loss:.4f}"
-    return (
-        f"step {event.step}/{event.max_train_steps}  loss {event.instance_loss:.4f}{prior}  "
-        f"{describe_rate(event.steps_per_sec)}  ETA {clock(event.eta_sec)}  "
-        f"peak {event.peak_memory_gib:.1f} GiB"
-    )
-
-
-def describe_rate(steps_per_sec: float) -> str:
-    slow = steps_per_sec < 1
-    return f"{1 / steps_per_sec:.2f} s/step" if slow else f"{steps_per_sec:.2f} steps/s"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
-
-
-def describe_start(event: Started) -> str:
-    memory = sum(event.memory_plan.values())
-    start = f"from step {event.start_step} " if event.start_step else ""
-    return (
-        f"Training {event.family} on {event.device} in {event.dtype} {start}to step "
-        f"{event.max_train_steps}: {event.num_instance_images} instance and "
-        f"{event.num_class_images} class images, {event.trainable_parameters / 1e6:.1f} M "
-        f"trainable parameters, about {memory / GIB:.1f} GiB. Run folder: {event.run}"
-    )
-
-
-def describe_end(event: Event) -> str:
-    if isinstance(event, Finished):
-        lora = f" LoRA: {event.result_path}" if event.result_path else ""
-        return f"Finished in {clock(event.seconds)}.{lora}"
-    if isinstance(event, Stopped):
-        lora = f" LoRA so far: {event.result_path}." if event.result_path else ""
-        again = " Give the same command with --resume to go on." if event.resumable else ""
-        return f"Stopped at step {event.step}.{lora}{again}"
-    assert isinstance(event, Failed)
-    log = f" Log: {event.log_path}" if event.log_path else ""
-    return f"Error: {event.message} {event.hint}{log}"
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Let Ctrl-C, termination and a closed terminal ask for a stop, which saves first.
-
-    A second Ctrl-C ends the process at once. Under nohup a closed terminal asks for nothing.
-    Windows gives a closed console's processes no time: what came after the last checkpoint is lost.
-    """
-
-    def first(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        stop()
-        with suppress(OSError):  # the terminal may have been closed
-            print(f"\n{STOPPING}", file=sys.stderr)
-
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
-        number = getattr(signal, name, None)  # SIGBREAK on Windows, SIGHUP elsewhere
-        under_nohup = name == "SIGHUP" and number and signal.getsignal(number) == signal.SIG_IGN
-        if number is not None and not under_nohup:
-            signal.signal(number, first)
+        return f"Warning: {warning_text(event)}"
+    if isinstance(event, (Sample, Checkpoint)):
+        return f"{type(event).__name__}: {event.path}"
+    assert isinstance(event, LAST)
+    error = "Error: " if isinstance(event, Failed) else ""
+    return error + end_text(event, resume=RESUME, full_path=True)
 
 
 def run_job(
     options: argparse.Namespace, run: Run | None, execute: Callable[[Report, Control], Event]
 ) -> int:
     """Do a job in this process, shown on the terminal and stopped by signals."""
-    from ..runs.control import Control
-    from ..worker.__main__ import guarded
+    from ..worker.edge import guarded
 
     control = Control()
     stop_on_signals(control.stop.set)

@@ -136,7 +136,7 @@ def test_file_holds_down_up_and_alpha_of_every_layer(make_config, tmp_path, fami
 )
 def test_file_has_the_precision_that_was_asked_for(make_config, tmp_path, precision, dtype):
     last = run_training(make_config(save_precision=precision, max_train_steps=1), tmp_path / "r/r")
-    weights = load_file(last[-1].lora_path)
+    weights = load_file(last[-1].result_path)
     assert {w.dtype for key, w in weights.items() if not key.endswith("alpha")} == {dtype}
 
 

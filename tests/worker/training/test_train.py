@@ -102,9 +102,9 @@ def test_a_stopped_run_leaves_a_usable_lora_and_the_resumed_one_a_new_file(make_
     stopped = run_training(config, tmp_path / "runs" / "r", stop_after=1)[-1]
     finished = run_training(config, tmp_path / "runs" / "r", resume=True)[-1]
     assert isinstance(stopped, Stopped) and isinstance(finished, Finished)
-    assert Path(stopped.lora_path).name == "dog-step00000001.safetensors"
-    assert Path(finished.lora_path).name == "dog.safetensors"
-    early, late = load_file(stopped.lora_path), load_file(finished.lora_path)
+    assert Path(stopped.result_path).name == "dog-step00000001.safetensors"
+    assert Path(finished.result_path).name == "dog.safetensors"
+    early, late = load_file(stopped.result_path), load_file(finished.result_path)
     assert early.keys() == late.keys()
     assert any(not torch.equal(early[name], late[name]) for name in early)
 
@@ -120,7 +120,7 @@ def test_a_stop_while_a_sample_is_drawn_saves_at_that_step(make_config, tmp_path
     stopped = train(Job(make_config(sample_every=1), run, False, stop_at_sampling, control))
     assert isinstance(stopped, Stopped) and stopped.step == 1
     assert not run.samples.exists()
-    assert Path(stopped.lora_path).exists()
+    assert Path(stopped.result_path).exists()
 
 
 def test_a_stop_before_the_first_step_leaves_a_run_that_can_be_done(make_config, tmp_path):
@@ -146,7 +146,7 @@ def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, 
     events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
     warned = [e for e in events if isinstance(e, Warning)]
     assert [e.code for e in warned if e.code == "sample_failed"] == ["sample_failed"] * 2
-    assert isinstance(events[-1], Finished) and Path(events[-1].lora_path).exists()
+    assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
 
 
 def test_a_plot_that_another_program_keeps_locked_costs_no_training(
@@ -158,7 +158,7 @@ def test_a_plot_that_another_program_keeps_locked_costs_no_training(
     monkeypatch.setattr("trainer.worker.training.training.plot_losses", locked)
     events = run_training(make_config(), tmp_path / "runs/r")
     assert "plot_failed" in [e.code for e in events if isinstance(e, Warning)]
-    assert isinstance(events[-1], Finished) and Path(events[-1].lora_path).exists()
+    assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
 
 
 def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):
@@ -210,7 +210,7 @@ def test_same_seed_gives_the_same_file_and_another_seed_another(make_config, tmp
         last = run_training(make_config(seed=seed, max_train_steps=2), tmp_path / f"runs{index}/r")[
             -1
         ]
-        files.append(load_file(last.lora_path))
+        files.append(load_file(last.result_path))
     assert_identical(files[0], files[1])
     assert any(not torch.equal(files[0][name], files[2][name]) for name in files[0])
 
@@ -407,7 +407,7 @@ def test_samples_checkpoints_plot_and_card_are_left_behind(make_config, tmp_path
     ]
     assert Image.open(folder / "loss.png").size[0] > 300
     assert Config.from_json((folder / "config.json").read_text("utf-8")) == config
-    lora = Path(events[-1].lora_path)
+    lora = Path(events[-1].result_path)
     assert Image.open(lora.with_suffix(".png")).size == (64, 64)
     card = json.loads(lora.with_suffix(".json").read_text("utf-8"))
     assert card["activation text"] == PROMPT

@@ -1,11 +1,9 @@
-"""Jobs that a host starts besides training: class images, and pictures without and with a LoRA."""
+"""Jobs that a host starts besides training: class images, and images without and with a LoRA."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...config.concept import InstanceConfig, PriorConfig
 from ...config.config import Config, read_group
@@ -14,15 +12,18 @@ from ...config.optimization import TrainingConfig
 from ...config.settings import parse_value, settings_of
 from ...runs.control import Control, Report
 from ...runs.events import Event
+from ...runs.orders import Compare, MakeClassImages
 from ...runs.run import Run
 from ..base.parts import open_parts
 from ..trainable.apply import LoraFile
 from .jobs import Pictures, class_images_job, sample_job
 
+__all__ = ["run_class_images", "run_compare"]
 
-def run_class_images(job: Mapping[str, Any], run: Run, report: Report, control: Control) -> Event:
+
+def run_class_images(order: MakeClassImages, run: Run, report: Report, control: Control) -> Event:
     """Make the class images that a training with these settings would make."""
-    settings = job["settings"]
+    settings = order.settings
     read = {
         spec.name: parse_value(spec, settings.get(spec.name, spec.default))
         for group in (InstanceConfig, TrainingConfig)
@@ -35,22 +36,22 @@ def run_class_images(job: Mapping[str, Any], run: Run, report: Report, control: 
     return last
 
 
-def run_compare(job: Mapping[str, Any], _run: Run, report: Report, control: Control) -> Event:
-    """Draw a training's sample prompts with the base alone, and with the LoRA and equal seeds."""
-    config = Config.from_dict(job["config"])
+def run_compare(order: Compare, report: Report, control: Control) -> Event:
+    """Generate a training's sample prompts with the base alone and, from equal seeds, its LoRA."""
+    config = Config.from_dict(order.config)
     samples, side = config.samples, config.resolution
     pictures = Pictures(
         prompts=config.sample_prompts,
-        number=job["number"],
+        number=order.number,
         negative_prompt=samples.sample_negative_prompt,
         guidance_scale=samples.sample_guidance_scale,
         inference_steps=samples.sample_inference_steps,
         seed=samples.sample_seed,
         size=(side, side),
-        output=Path(job["output"]),
+        output=Path(order.output),
     )
     precision = config.training.mixed_precision
-    for name, lora in (("before", None), ("after", LoraFile(Path(job["lora"])))):
+    for name, lora in (("before", None), ("after", LoraFile(Path(order.lora)))):
         parts = open_parts(config.model, precision, report)
         folder = pictures.output / name
         last = sample_job(parts, replace(pictures, output=folder), lora, control)

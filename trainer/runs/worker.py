@@ -1,0 +1,174 @@
+"""A job in a process of its own, as the host that started it sees it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ..environment.environment import check_ready, worker_command, worker_env
+from ..files.atomic import append_lines
+from . import orders
+from .crash import RESUME, SEE_LOG, crash_event
+from .events import LAST, Event, Failed, Last, from_line, to_line
+from .run import Run
+
+__all__ = ["Worker"]
+
+EXIT_GRACE_SEC = 60  # from the last event to the end of the process, which frees the GPU
+CREATION_FLAGS = 0
+if sys.platform == "win32":
+    CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+
+
+class Worker:
+    """A job in a process of its own.
+
+    The last event comes when the process has ended and its memory is free again.
+
+    Args:
+        order: the job; its paths are absolute, or relative to the host's current folder.
+
+    Raises:
+        ConfigError: the environment is not installed, or another process is training this run.
+    """
+
+    def __init__(self, order: orders.Order) -> None:
+        check_ready()
+        self.run = Run(Path(order.run))
+        self.run.check_free()
+        self.new = not self.run.config.exists()
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        self.killed = False
+        self.ended = False
+        self.incoming: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.writing = threading.Lock()
+        with self.run.log.open("ab") as log:
+            self.process = start(worker_command("-u", "-m", "trainer.worker"), log)
+        self.write(order)
+        threading.Thread(target=self.pump, name="dreambooth-worker", daemon=True).start()
+
+    @property
+    def returncode(self) -> int | None:
+        """The process's exit code; None while it runs."""
+        return self.process.poll()
+
+    def events(self) -> Iterator[Event]:
+        """Yield every event as it comes, up to the last one."""
+        while not self.ended:
+            yield self.take(None)
+
+    def poll_event(self, timeout: float) -> Event | None:
+        """Returns the next event; None if none came within `timeout` seconds, or after the last."""
+        try:
+            return None if self.ended else self.take(timeout)
+        except queue.Empty:
+            return None
+
+    def take(self, timeout: float | None) -> Event:
+        event = self.incoming.get(timeout=timeout)
+        self.ended = isinstance(event, LAST)
+        return event
+
+    def send(self, request: orders.Request) -> None:
+        """Ask for something; a process that has ended does not notice."""
+        self.write(request)
+
+    def stop(self, grace: float) -> None:
+        """Ask for a stop and wait; kill the process after `grace` seconds."""
+        self.send(orders.Stop())
+        try:
+            self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process at once; checkpoints that were saved stay."""
+        if self.returncode is None:
+            self.killed = True
+            kill_group(self.process)
+        self.process.wait()
+
+    def write(self, message: orders.Order | orders.Request) -> None:
+        """Send a line; if the process has gone, its last event says why."""
+        assert self.process.stdin is not None
+        line = orders.to_line(message).encode() + b"\n"
+        with self.writing, suppress(OSError):
+            while line:
+                line = line[os.write(self.process.stdin.fileno(), line) :]
+
+    def pump(self) -> None:
+        """Pass events on as they are printed; the last one when the process has ended."""
+        last: Last | None = None
+        try:
+            for event in self.read_events():
+                if isinstance(event, LAST):
+                    last = event
+                    break
+                self.incoming.put(event)
+            self.wait_for_end()
+            last = last or self.crash()
+            self.tidy(last)
+        finally:  # whatever happens, no host waits forever
+            self.incoming.put(last or Failed("crashed", "The worker was lost.", SEE_LOG, ""))
+
+    def read_events(self) -> Iterator[Event]:
+        """Events from the worker; whatever else it prints goes to the log."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                yield from_line(line)
+            except (ValueError, TypeError, AttributeError):  # perhaps JSON, but not an event
+                with suppress(OSError):  # a full disk must not end the listening
+                    append_lines(self.run.log, line)
+
+    def wait_for_end(self) -> None:
+        try:
+            self.process.wait(EXIT_GRACE_SEC)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def crash(self) -> Failed:
+        """Report a process that ended without a last event; kept with the run's events."""
+        if self.killed:
+            failed = Failed("killed", "The worker was killed.", RESUME, str(self.run.log))
+        else:
+            failed = crash_event(self.process.wait(), self.run.log)
+        with suppress(OSError):  # the disk may be full; whoever listens hears it anyway
+            append_lines(self.run.events, to_line(failed) + "\n")
+        return failed
+
+    def tidy(self, last: Event) -> None:
+        """Leave nothing of a new run whose settings were refused."""
+        if self.new and isinstance(last, Failed) and last.code == "config":
+            self.run.discard()
+
+
+def start(command: list[str], log: BinaryIO) -> subprocess.Popen[str]:
+    """Start the worker in a process group of its own: the host's Ctrl-C is not the worker's."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=worker_env(),
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=sys.platform != "win32",
+        creationflags=CREATION_FLAGS,
+    )
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):  # it ended by itself just now
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,109 @@
+"""The worker's edge: whatever ends a job, one last event says so, and the exit code fits it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..errors import ConfigError
+from ..files.atomic import append_lines
+from ..files.disk import is_full
+from ..runs.control import Report, Stop
+from ..runs.crash import RESUME
+from ..runs.events import Event, Failed, Finished, Stopped, to_line
+from ..runs.run import Run
+from .device.awake import stay_awake
+from .device.failures import Halted, is_out_of_memory, page_file_is_full
+
+__all__ = ["Recorder", "failure", "guarded"]
+
+SMALLER = (
+    "Close other programs that use memory, or lower the resolution. `python dreambooth.py plan` "
+    "with the same settings shows how much each setting would save."
+)
+PAGE_FILE_HINT = "Let Windows manage the size of the page file, or close other programs."
+LOWER_RATE = (
+    "Start a new run with a lower learning_rate, and with mixed_precision no or bf16 instead of "
+    "fp16. The last checkpoint of this run is kept."
+)
+BUG = "This is a bug. Please report it with the log."
+EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
+
+
+def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report) -> int:
+    """Do a job, turn any exception into one `failed` event, and return the exit code.
+
+    Args:
+        run: where events are kept too; None for jobs without a run folder.
+    """
+    stay_awake()
+    new = run is not None and not run.config.exists()
+    recorder = Recorder(run, report)
+    try:
+        last = execute(recorder)
+    except Stop:
+        last = Stopped(0, "", "", resumable=run is not None and run.config.exists())
+    except Exception as error:
+        last = failure(error, run)
+    recorder.finish(last)
+    if run is not None:
+        if new and never_began(last):
+            run.discard()
+        run.lock.release()
+    if isinstance(last, Failed):
+        return 2 if last.code == "config" else 1
+    return EXIT_CODES[type(last)]
+
+
+def never_began(last: Event) -> bool:
+    """Whether a new run was refused, or stopped before its config was kept."""
+    if isinstance(last, Failed):
+        return last.code == "config"
+    return isinstance(last, Stopped) and not last.resumable
+
+
+def failure(error: Exception, run: Run | None) -> Failed:
+    """Returns what went wrong, and what to do, for any exception."""
+    log_path = str(run.log) if run is not None and run.log.exists() else ""
+    if isinstance(error, ConfigError):
+        return Failed("config", error.message, error.hint, "")
+    with suppress(OSError):  # the log may be on the disk that is full
+        traceback.print_exception(error)
+    if isinstance(error, Halted):
+        return Failed(error.code, error.message, error.hint, log_path)
+    if is_out_of_memory(error):
+        hint = PAGE_FILE_HINT if page_file_is_full(error) else SMALLER
+        return Failed("out_of_memory", f"Out of memory: {error}", hint, log_path)
+    if is_full(error):
+        hint = f"Free space there. {RESUME}"
+        return Failed("disk_full", f"The disk is full: {error}.", hint, log_path)
+    if isinstance(error, OSError):
+        hint = f"Check that the disk is connected and can be written to. {RESUME}"
+        return Failed("disk", f"A file could not be read or written: {error}.", hint, log_path)
+    if isinstance(error, FloatingPointError):
+        return Failed("not_a_number", str(error), LOWER_RATE, log_path)
+    return Failed("internal", f"{type(error).__name__}: {error}", BUG, log_path)
+
+
+class Recorder:
+    """Passes events on, and appends them to the run's events.jsonl once the run is claimed."""
+
+    def __init__(self, run: Run | None, report: Report) -> None:
+        self.run = run
+        self.report = report
+        self.waiting: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        self.report(event)
+        if self.run is None:
+            return
+        self.waiting.append(to_line(event) + "\n")
+        if self.run.lock.held and self.run.folder.exists():
+            append_lines(self.run.events, "".join(self.waiting))
+            self.waiting.clear()
+
+    def finish(self, last: Event) -> None:
+        """Record the last event; it was reported even if the disk has no room for it."""
+        with suppress(OSError):
+            self(last)
