@@ -24,6 +24,8 @@ from .pictures import read_tensors, write_picture
 from .sampling import Drawer, Sampler, sampler_inputs
 from .wires import ClassImages
 
+__all__ = ["NODES"]
+
 SHOWN = 16  # pictures that the node shows and hands on; all of them could be gigabytes
 
 
