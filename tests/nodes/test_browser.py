@@ -189,7 +189,7 @@ def test_run_waits_for_photos_that_are_uploading_even_if_one_fails(page, server,
     names = node["inputs"]["photos"]
     assert len(names) == 2 and set(names) < {photo.name for photo in photos.iterdir()}
     saved = extra["extra_pnginfo"]["workflow"]["nodes"]
-    assert names in [value for node in saved for value in node["widgets_values"]]
+    assert names in [node.get("widgets_values_named", {}).get("photos") for node in saved]
 
 
 def test_nothing_is_run_when_another_tab_was_opened_while_photos_uploaded(page, server, photos):
