@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..trainer.config.config import GROUPS, all_settings
+from ..trainer.config.fields import to_field
 from ..trainer.config.presets import PRESETS
 from ..trainer.config.settings import Setting, settings_of
 from ..trainer.model_files.families import FAMILIES
@@ -55,7 +56,7 @@ def label(name: str) -> str:
 
 
 def preset_fields(preset: str) -> list[object]:
-    """What a preset has in each of the fields that any preset fills in; a number's none is 0."""
+    """Returns what a preset puts into each of the fields that any preset fills in."""
     values = PRESETS[preset].values
-    found = (values.get(name, SETTINGS[name].default) for name in PRESET_FIELDS)
-    return [0 if value is None else value for value in found]
+    specs = (SETTINGS[name] for name in PRESET_FIELDS)
+    return [to_field(spec, values.get(spec.name, spec.default)) for spec in specs]

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..trainer.config.concept import InstanceConfig, PriorConfig
 from ..trainer.config.config import Config, read_config_file, read_group
+from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
-from ..trainer.config.settings import Setting
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
 from ..trainer.model_files.identify import require_base
@@ -24,7 +24,6 @@ from .jobs import Job
 
 WORK = ".work"  # where jobs that are no training keep their log; no run can have this name
 COMPARED = 3  # pictures before and after
-UNREADABLE = "empty or no number"
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,7 @@ class Form:
     values: Mapping[str, Any]
 
     def settings(self) -> dict[str, Any]:
-        return {name: field_value(SETTINGS[name], value) for name, value in self.values.items()}
-
-
-def field_value(spec: Setting, value: Any) -> Any:
-    """What a field holds as the setting's own value."""
-    if spec.type in (int, float) and value is None:
-        return UNREADABLE  # where the setting is used, its check says what it takes
-    if spec.optional and spec.type in (int, float) and value == 0:
-        return None
-    if spec.type is tuple:
-        return tuple(line.strip() for line in (value or "").splitlines() if line.strip())
-    if spec.type is str and isinstance(value, str):
-        return value.strip()
-    return value
+        return {name: from_field(SETTINGS[name], value) for name, value in self.values.items()}
 
 
 def base_path(places: Places, name: str, vae: str | None) -> str:

@@ -38,19 +38,19 @@ class GenerateClassImages(io.ComfyNode):
             node_id="DreamBoothGenerateClassImages",
             display_name="Generate Class Images",
             category="DreamBooth",
-            description="Draws images of the class with the model itself. Trained beside the "
-            "photos, they keep the model from forgetting what other members of the class look "
-            "like. Images are kept: only missing ones are drawn.",
+            description="Generates images of the subject's class with the base model. Trained "
+            "together with the photos, they keep the model from turning the whole class into the "
+            "subject. Images are cached; only missing ones are generated.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that will be trained."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
-                io.Vae.Input("vae", tooltip="Its VAE."),
+                io.Model.Input("model", tooltip="Base model, the same as for DreamBooth Train."),
+                io.Clip.Input("clip", tooltip="Text encoder of the base model."),
+                io.Vae.Input("vae", tooltip="VAE of the base model."),
                 *(setting_input(SETTINGS[at], name) for name, at in CLASS_SETTINGS.items()),
                 *sampler_inputs(),
             ],
             outputs=[
                 ClassSetType.Output(display_name="class set", tooltip="For DreamBooth Train."),
-                io.Image.Output(display_name="images", tooltip=f"The first {SHOWN} images."),
+                io.Image.Output(display_name="images", tooltip=f"Class images, at most {SHOWN}."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )

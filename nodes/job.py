@@ -9,9 +9,10 @@ from typing import Any
 
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.config.config import Config
+from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
 from ..trainer.config.presets import PRESETS, preset_values
-from ..trainer.config.settings import Setting, settings_of
+from ..trainer.config.settings import settings_of
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
 from ..trainer.files.fingerprint import settings_key
@@ -33,16 +34,8 @@ WITHOUT_EFFECT = {
 
 
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what the node's inputs hold as the settings' own values."""
-    return {name: setting_value(SETTINGS[name], value) for name, value in given.items()}
-
-
-def setting_value(spec: Setting, value: Any) -> Any:
-    if spec.optional and spec.type in (int, float) and value == 0:
-        return None
-    if spec.type is tuple and isinstance(value, str):
-        return tuple(line.strip() for line in value.splitlines() if line.strip())
-    return value
+    """Returns what the node's inputs hold, as the settings' own values."""
+    return {name: from_field(SETTINGS[name], value) for name, value in given.items()}
 
 
 def with_preset(values: Mapping[str, Any], preset: str) -> dict[str, Any]:

@@ -35,28 +35,35 @@ class LoRALoader(io.ComfyNode):
             node_id="DreamBoothLoRALoader",
             display_name="LoRA Loader (DreamBooth)",
             category="DreamBooth",
-            description="Puts a LoRA on a model, straight from DreamBooth Train or by name, and "
-            "gives the prompt that calls its subject.",
+            description="Applies a LoRA to a model, from DreamBooth Train or by name, and returns "
+            "the prompt that triggers its subject.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that the LoRA was trained for."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
+                io.Model.Input("model", tooltip="Base model that the LoRA was trained on."),
+                io.Clip.Input("clip", tooltip="Text encoder of the base model."),
                 LoraType.Input(
-                    "lora", optional=True, tooltip="From DreamBooth Train; goes before lora_name."
+                    "lora",
+                    optional=True,
+                    tooltip="From DreamBooth Train; takes precedence over lora_name.",
                 ),
                 io.Combo.Input(
                     "lora_name",
                     options=["", *folder_paths.get_filename_list("loras")],
                     default="",
-                    tooltip="A file in models/loras; not looked at while lora is connected.",
+                    tooltip="File in models/loras; ignored while lora is connected.",
                 ),
-                io.Float.Input("strength_model", tooltip="Strength on the model.", **strength),
-                io.Float.Input("strength_clip", tooltip="On the text encoder.", **strength),
+                io.Float.Input(
+                    "strength_model", tooltip="Strength of the LoRA on the model.", **strength
+                ),
+                io.Float.Input(
+                    "strength_clip", tooltip="Strength of the LoRA on the text encoder.", **strength
+                ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Clip.Output(display_name="clip"),
+                io.Model.Output(display_name="model", tooltip="Model with the LoRA."),
+                io.Clip.Output(display_name="clip", tooltip="Text encoder with the LoRA."),
                 io.String.Output(
-                    display_name="trigger prompt", tooltip="The prompt that it was trained with."
+                    display_name="trigger prompt",
+                    tooltip="The prompt that the LoRA was trained with.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

@@ -16,8 +16,8 @@ from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
 from . import places
-from .fields import PHOTO_SETTINGS
-from .inputs import InstanceSetType, setting_inputs
+from .fields import PHOTO_ADVANCED, PHOTO_BASIC
+from .inputs import InstanceSetType, advanced_inputs, setting_inputs
 from .page import Page
 from .pictures import to_tensor
 from .wires import InstanceSet
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 MAX_PHOTOS = 1000  # all are looked at before cancel is
 SHOWN = 64  # crops that the node shows and hands on; all of them could be gigabytes
-PHOTO_HELP = "Photos of the subject: press the button below, or drop several on the node."
+PHOTO_HELP = "Photos of the subject. Click the button below, or drop files on the node."
 FOLDER_HELP = (
-    "A folder of photos, used instead of the uploaded ones when filled in: a full path, or the "
-    "name of a folder in ComfyUI's input folder."
+    "Folder of photos to use instead of uploads: a full path, or a folder name in ComfyUI's input "
+    "folder."
 )
 
 
@@ -47,12 +47,13 @@ class LoadInstanceImages(io.ComfyNode):
             node_id="DreamBoothLoadInstanceImages",
             display_name="Load Instance Images",
             category="DreamBooth",
-            description="The photos of your subject, 3 to 20 of them, shown as they will be "
-            "trained, with a report on what could be better.",
+            description="Loads 3 to 20 photos of a subject, crops them for training and reports "
+            "what could be improved.",
             inputs=[
                 photos,
                 io.String.Input("folder", default="", tooltip=FOLDER_HELP),
-                *setting_inputs(PHOTO_SETTINGS),
+                *setting_inputs(PHOTO_BASIC),
+                *advanced_inputs(PHOTO_ADVANCED),
             ],
             outputs=[
                 InstanceSetType.Output(
@@ -61,9 +62,9 @@ class LoadInstanceImages(io.ComfyNode):
                 io.Image.Output(
                     display_name="crops",
                     is_output_list=True,
-                    tooltip=f"As they will be trained, the first {SHOWN}.",
+                    tooltip=f"The training crops, at most {SHOWN}.",
                 ),
-                io.String.Output(display_name="report", tooltip="What could be better."),
+                io.String.Output(display_name="report", tooltip="What could be improved."),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -21,15 +21,15 @@ from .prompts import filled_prompts
 from .sampling import Drawer, Sampler, sampler_inputs
 
 NUMBERS = {
-    "num_images": Setting("num_images", int, 2, "Pictures of each prompt.", minimum=1, maximum=64),
+    "num_images": Setting("num_images", int, 2, "Images per prompt.", minimum=1, maximum=64),
     "width": Setting(
-        "width", int, 512, "Of each picture, in pixels.", minimum=64, maximum=2048, multiple_of=8
+        "width", int, 512, "Image width in pixels.", minimum=64, maximum=2048, multiple_of=8
     ),
     "height": Setting(
-        "height", int, 512, "Of each picture, in pixels.", minimum=64, maximum=2048, multiple_of=8
+        "height", int, 512, "Image height in pixels.", minimum=64, maximum=2048, multiple_of=8
     ),
     "seed": Setting(
-        "seed", int, 42, "Of each prompt's first picture; the next has seed + 1.",
+        "seed", int, 42, "Seed of each prompt's first image; the next uses seed + 1.",
         minimum=0, maximum=2**32 - 1,
     ),
     "steps": replace(SETTINGS["sample_inference_steps"], name="steps"),
@@ -48,28 +48,28 @@ class Sample(io.ComfyNode):
             node_id="DreamBoothSample",
             display_name="Sample (DreamBooth)",
             category="DreamBooth",
-            description="Draws several prompts with the same seeds, to see what a LoRA has "
-            "learned: every picture, and one sheet of all with their prompts.",
+            description="Generates several prompts with the same seeds, to see what a LoRA has "
+            "learned.",
             inputs=[
-                io.Model.Input("model"),
-                io.Clip.Input("clip"),
-                io.Vae.Input("vae"),
+                io.Model.Input("model", tooltip="Model with the LoRA."),
+                io.Clip.Input("clip", tooltip="Text encoder with the LoRA."),
+                io.Vae.Input("vae", tooltip="VAE of the model."),
                 io.String.Input(
                     "prompts", multiline=True, default=PROMPTS, dynamic_prompts=False,
-                    tooltip='One a line. {subject} becomes the subject of the trigger prompt: '
-                    '"sks dog" of "a photo of sks dog".',
+                    tooltip='One per line. {subject} is replaced by the subject of the trigger '
+                    'prompt: "sks dog" for "a photo of sks dog".',
                 ),
-                io.String.Input("negative_prompt", default="", tooltip="What not to show."),
+                io.String.Input("negative_prompt", default="", tooltip="What to avoid in images."),
                 *number_inputs(),
                 *sampler_inputs(),
                 io.String.Input(
                     "trigger", optional=True, force_input=True,
-                    tooltip="The trigger prompt of DreamBooth Train or LoRA Loader (DreamBooth).",
+                    tooltip="From DreamBooth Train or LoRA Loader (DreamBooth).",
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", tooltip="Every picture."),
-                io.Image.Output(display_name="sheet", tooltip="All of them with their prompts."),
+                io.Image.Output(display_name="images", tooltip="All images."),
+                io.Image.Output(display_name="sheet", tooltip="Labelled grid of all images."),
             ],
             is_output_node=True,
         )  # fmt: skip

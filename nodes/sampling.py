@@ -43,10 +43,16 @@ def sampler_inputs() -> list[Any]:
     kinds = comfy.samplers.KSampler
     return [
         io.Combo.Input(
-            "sampler_name", options=kinds.SAMPLERS, default="dpmpp_2m", tooltip="The sampler."
+            "sampler_name",
+            options=kinds.SAMPLERS,
+            default="dpmpp_2m",
+            tooltip="Sampling algorithm.",
         ),
         io.Combo.Input(
-            "scheduler", options=kinds.SCHEDULERS, default="karras", tooltip="Its noise schedule."
+            "scheduler",
+            options=kinds.SCHEDULERS,
+            default="karras",
+            tooltip="Noise schedule of the sampler.",
         ),
     ]
 

@@ -17,19 +17,19 @@ from ..trainer.runs.wording import end_text
 from ..trainer.runs.worker import Worker
 from . import job, places
 from .base import Wires, export, find_base
-from .fields import TRAIN_SETTINGS
+from .fields import TRAIN_ADVANCED, TRAIN_BASIC
 from .follow import STOP_SEC, follow
-from .inputs import ClassSetType, InstanceSetType, LoraType, setting_inputs
+from .inputs import ClassSetType, InstanceSetType, LoraType, advanced_inputs, setting_inputs
 from .page import Page
 from .pictures import read_tensor
 from .wires import Base, ClassImages, InstanceSet, TrainedLora
 
-PRESET_HELP = "Fills in every setting that is left at its default. " + " ".join(
+PRESET_HELP = "Fills in the settings that are left at their defaults. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
 RESUME = "Run again to resume."
 STOPPED_HELP = (
-    "After a cancelled run with the same inputs: go on from its last step, or start over."
+    "After a cancelled run with the same inputs: resume from its last step, or start over."
 )
 
 
@@ -46,34 +46,40 @@ class DreamBoothTrain(io.ComfyNode):
             node_id="DreamBoothTrain",
             display_name="DreamBooth Train",
             category="DreamBooth",
-            description="Trains a LoRA of the subject in the photos. The file lands in "
-            "models/loras; cancel saves what is trained so far, and the next run goes on.",
+            description="Trains a LoRA on photos of a subject and saves it to models/loras. "
+            "Cancelling keeps the progress; the next run resumes.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to train for, as the wire carries it."),
-                io.Clip.Input("clip", tooltip="Its text encoder."),
-                io.Vae.Input("vae", tooltip="Its VAE."),
-                InstanceSetType.Input("instance_set", tooltip="The photos."),
+                io.Model.Input("model", tooltip="Base model, with any patches applied to it."),
+                io.Clip.Input("clip", tooltip="Text encoder of the base model."),
+                io.Vae.Input("vae", tooltip="VAE of the base model."),
+                InstanceSetType.Input("instance_set", tooltip="From Load Instance Images."),
                 ClassSetType.Input(
-                    "class_set", optional=True, tooltip="Class images; without them the trainer "
-                    "makes its own if the photos have a class prompt.",
+                    "class_set", optional=True, tooltip="From Generate Class Images. If not "
+                    "connected, the trainer generates class images itself when a class prompt is "
+                    "set.",
                 ),
                 io.Combo.Input(
                     "preset", options=[job.NO_PRESET, *PRESETS], default=job.NO_PRESET,
                     tooltip=PRESET_HELP,
                 ),
                 io.String.Input(
-                    "output_name", default="my_subject", tooltip="Name of the LoRA file."
+                    "output_name", default="my_subject", tooltip="File name of the LoRA."
                 ),
+                *setting_inputs(TRAIN_BASIC),
                 io.Combo.Input(
                     "if_stopped", options=[job.GO_ON, job.START_OVER], tooltip=STOPPED_HELP
                 ),
-                *setting_inputs(TRAIN_SETTINGS),
+                *advanced_inputs(TRAIN_ADVANCED),
             ],
             outputs=[
                 LoraType.Output(display_name="lora", tooltip="For LoRA Loader (DreamBooth)."),
-                io.Image.Output(display_name="loss plot"),
-                io.String.Output(display_name="run folder", tooltip="Everything about this run."),
-                io.String.Output(display_name="trigger prompt"),
+                io.Image.Output(display_name="loss plot", tooltip="Loss by training step."),
+                io.String.Output(
+                    display_name="run folder", tooltip="Path of the settings, samples and log."
+                ),
+                io.String.Output(
+                    display_name="trigger prompt", tooltip="The prompt that shows the subject."
+                ),
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],

@@ -1,11 +1,12 @@
-// Hides the advanced settings of our nodes behind a button.
+// Hides the advanced inputs of our nodes behind a button in the classic canvas, which has none.
+// Nodes 2.0 has its own button; there ours is not shown.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
-const PREFIX = "DreamBooth";
 const ROW_PX = 20;
 const TEXT_ROW_PX = 60;
 const NO_ROW = -4; // ComfyUI adds 4 pixels to every row
+const BUTTON = "dreambooth_advanced";
 
 /**
  * Let an advanced row take no space while it is hidden.
@@ -18,11 +19,6 @@ function collapse(node, widget) {
   widget.computeSize = () => [0, node.showAdvanced ? height : NO_ROW];
 }
 
-/** @param {any} node */
-function label(node) {
-  return node.showAdvanced ? "hide advanced settings" : "advanced settings …";
-}
-
 /**
  * Fit the node to its rows, but never make it narrower than it is.
  * @param {any} node
@@ -33,29 +29,31 @@ function fit(node) {
   node.setDirtyCanvas(true, true);
 }
 
+/** @param {any} node */
+function addButton(node) {
+  const options = { serialize: false, canvasOnly: true }; // not in the prompt, not in Nodes 2.0
+  const button = node.addWidget("button", BUTTON, null, () => node.toggleAdvanced(), options);
+  button.serialize = false; // not in the saved workflow
+  // whoever changes showAdvanced (a menu, a loaded workflow, Nodes 2.0), the label follows
+  Object.defineProperty(button, "label", {
+    get: () => (node.showAdvanced ? "Hide advanced inputs" : "Show advanced inputs"),
+    set: () => {},
+  });
+}
+
 app.registerExtension({
   name: "DreamBooth.Advanced",
 
   /** @param {any} node */
   nodeCreated(node) {
-    if (!node.comfyClass?.startsWith(PREFIX)) return;
+    if (!node.comfyClass?.startsWith("DreamBooth")) return;
     const rows = (node.widgets ?? []).filter((/** @type {any} */ w) => w.options?.advanced);
     if (!rows.length) return;
     for (const widget of rows) collapse(node, widget);
-    const button = node.addWidget("button", "advanced", null, () => node.toggleAdvanced());
-    button.label = label(node);
-    button.serialize = false; // neither in the saved workflow nor in the prompt
-    button.options.serialize = false;
-    // ComfyUI's own, which its menu calls too, leaves the button's label and never shrinks the node
+    addButton(node);
     node.toggleAdvanced = () => {
       node.showAdvanced = !node.showAdvanced;
-      button.label = label(node);
-      fit(node);
-    };
-    const before = node.onConfigure;
-    node.onConfigure = function (/** @type {any} */ saved) {
-      before?.call(node, saved);
-      button.label = label(node);
+      fit(node); // ComfyUI's own toggleAdvanced never makes the node smaller
     };
     fit(node);
   },

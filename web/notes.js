@@ -1,4 +1,4 @@
-// Shows what a running node has to say in the page's corner.
+// Shows the notes of a running node as toasts.
 // @ts-check
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";

@@ -1,26 +1,30 @@
-// Shows the names of several uploaded photos, and lets Run wait until they are uploaded.
+// Shows the names of several uploaded photos, and makes Run wait for uploads.
 // @ts-check
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-const WAITING = { severity: "info", summary: "Run waits for the upload of photos.", life: 5000 };
+const WAITING = { severity: "info", summary: "Run waits for photos to upload.", life: 5000 };
 const LEFT = "Not run: another workflow was opened while photos were uploading.";
+const POLL_MS = 50;
 
-/** @type {Set<Promise<void>>} */
-const uploads = new Set();
+let uploads = 0;
 
 /**
- * Keep an upload until ComfyUI has taken its answer, or it has failed.
+ * Count an upload until ComfyUI has read the answer, or the upload has failed.
  * @param {Promise<Response>} answer
  */
-async function keep(answer) {
-  const taken = answer
-    .then((response) => response.clone().blob())
-    .catch(() => {}) // ComfyUI says so
-    .then(() => new Promise((resolve) => setTimeout(resolve)));
-  uploads.add(taken);
-  await taken;
-  uploads.delete(taken);
+async function count(answer) {
+  uploads += 1;
+  await answer.then((response) => response.clone().blob()).catch(() => {}); // ComfyUI reports it
+  setTimeout(() => (uploads -= 1));
+}
+
+/** @returns {boolean} whether photos are uploading that no widget names yet */
+function isUploading() {
+  const graphs = [app.graph, ...app.graph.subgraphs.values()];
+  // newer front ends mark the node, since they ask the server once more after the last upload
+  const nodes = graphs.flatMap((graph) => graph.nodes);
+  return uploads > 0 || nodes.some((/** @type {any} */ node) => node.isUploading);
 }
 
 app.registerExtension({
@@ -32,15 +36,15 @@ app.registerExtension({
     const { fetchApi } = api;
     api.fetchApi = (/** @type {string} */ route, /** @type {RequestInit} */ options) => {
       const answer = fetchApi.call(api, route, options);
-      if (route === "/upload/image") void keep(answer);
+      if (route === "/upload/image") void count(answer);
       return answer;
     };
     const { graphToPrompt } = app;
     app.graphToPrompt = async (/** @type {any[]} */ ...given) => {
       const { toast, workflow } = app.extensionManager;
       const { activeWorkflow } = workflow;
-      if (uploads.size) toast.add(WAITING);
-      while (uploads.size) await Promise.all(uploads);
+      if (isUploading()) toast.add(WAITING);
+      while (isUploading()) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       if (workflow.activeWorkflow !== activeWorkflow) throw new Error(LEFT);
       return graphToPrompt.apply(app, given);
     };
@@ -50,7 +54,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== "DreamBoothLoadInstanceImages") return;
     const widget = node.widgets.find((/** @type {any} */ w) => w.name === "photos");
-    // the host's own list box can only show one name
+    // the front end's own list box shows one name only
     Object.defineProperty(widget, "_displayValue", { get: () => [widget.value].flat().join(", ") });
   },
 });

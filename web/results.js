@@ -1,4 +1,4 @@
-// Shows what a finished node has made: all its pictures, and the report on the photos.
+// Shows the results of a finished node: its images, and the report on the photos.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
@@ -21,7 +21,7 @@ const STYLE = {
 
 /**
  * @param {any} node
- * @returns {any} the widget that shows the node's report, made when first asked for
+ * @returns {any} the widget that shows the node's report, created on first use
  */
 function reportWidget(node) {
   const present = node.widgets?.find((/** @type {any} */ w) => w.name === WIDGET);
@@ -38,7 +38,7 @@ function reportWidget(node) {
 }
 
 /**
- * Height of a report whose long lines are broken.
+ * Height of a report with its long lines wrapped.
  * @param {HTMLElement} element
  */
 function height(element) {
@@ -50,7 +50,7 @@ function height(element) {
 
 /**
  * @param {any} node
- * @param {any} output what the node has sent to the page
+ * @param {any} output what the node sent to the page
  */
 function showReport(node, output) {
   const text = output?.report?.join("\n");
@@ -74,13 +74,13 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (/** @type {any} */ message) {
       before?.call(node, message);
-      delete app.nodePreviewImages?.[locator(node)]; // else the last preview hides the results
+      delete app.nodePreviewImages?.[locator(node)]; // or else the last preview hides the results
       showReport(node, message);
     };
   },
 
   /**
-   * Called where a tab is opened again, with what its nodes had sent.
+   * Called when a tab is reopened, with what its nodes had sent.
    * @param {any} outputs
    */
   onNodeOutputsUpdated(outputs) {
@@ -88,7 +88,7 @@ app.registerExtension({
       const output = outputs[node.id];
       if (!output?.report || node.comfyClass !== WITH_REPORT) continue;
       showReport(node, output);
-      // in the next frame ComfyUI puts the chosen photos in the place of what the node had sent
+      // in the next frame ComfyUI replaces what the node had sent with the chosen photos
       requestAnimationFrame(() => (outputs[node.id] = output));
     }
   },

@@ -99,7 +99,7 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
 
 def test_a_number_that_cannot_be_read_is_not_taken_for_none(host, page):
     fill(page, snr_gamma="")
-    assert "snr_gamma is 'empty or no number'" in refusal(page, "train")
+    assert "snr_gamma is 'empty or not a number'" in refusal(page, "train")
     fill(page, snr_gamma=0)
 
 

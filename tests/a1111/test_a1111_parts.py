@@ -131,8 +131,8 @@ def test_a_run_name_that_exists_gets_a_number(places, photos):
         ({"folder": ""}, "no photos"),
         ({"instance_prompt": " "}, "instance_prompt is empty"),
         ({"resolution": 65}, "resolution is 65"),
-        ({"max_train_steps": None}, "max_train_steps is 'empty or no number'"),
-        ({"snr_gamma": None}, "snr_gamma is 'empty or no number'"),
+        ({"max_train_steps": None}, "max_train_steps is 'empty or not a number'"),
+        ({"snr_gamma": None}, "snr_gamma is 'empty or not a number'"),
     ],
 )
 def test_bad_fields_are_named_and_nothing_is_left(places, photos, changes, message):

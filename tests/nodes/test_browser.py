@@ -162,31 +162,12 @@ def test_examples_load_without_complaint_and_keep_every_value(page, file):
     assert page.locator(".p-dialog").count() == 0
     saved = page.evaluate("app.graph.serialize()")
     assert len(saved["links"]) == len(workflow["links"])
-    values = {node["id"]: node.get("widgets_values") for node in saved["nodes"]}
+    nodes = {node["id"]: node for node in saved["nodes"]}
     for node in workflow["nodes"]:
-        wanted = node.get("widgets_values")
-        assert wanted is None or values[node["id"]][: len(wanted)] == wanted, node["type"]
-
-
-def test_advanced_settings_hide_behind_a_button(page):
-    page.evaluate("app.graph.clear()")
-    page.evaluate("app.graph.add(LiteGraph.createNode('DreamBoothTrain'))")
-    visible = "node.widgets.filter(w => node.isWidgetVisible(w)).map(w => w.name)"
-    assert "alpha" not in node_state(page, "DreamBoothTrain", visible)
-    height = node_state(page, "DreamBoothTrain", "node.size[1]")
-    node_state(page, "DreamBoothTrain", "node.widgets.find(w => w.name === 'advanced').callback()")
-    assert "alpha" in node_state(page, "DreamBoothTrain", visible)
-    assert node_state(page, "DreamBoothTrain", "node.size[1]") > height
-    assert node_state(page, "DreamBoothTrain", "node.serialize().showAdvanced") is True
-
-
-def test_the_button_of_advanced_settings_says_what_it_will_do(page):
-    page.evaluate("app.graph.clear()")
-    page.evaluate("app.graph.add(LiteGraph.createNode('DreamBoothTrain')).toggleAdvanced()")
-    page.evaluate("app.canvas.copyToClipboard(app.graph.nodes)")
-    page.evaluate("app.canvas.pasteFromClipboard()")
-    labels = "app.graph.nodes.map(n => n.widgets.find(w => w.name === 'advanced').label)"
-    assert page.evaluate(labels) == ["hide advanced settings"] * 2
+        wanted = node.get("widgets_values", [])
+        assert nodes[node["id"]].get("widgets_values", [])[: len(wanted)] == wanted, node["type"]
+        named = node.get("widgets_values_named", {})
+        assert named.items() <= nodes[node["id"]].get("widgets_values_named", {}).items()
 
 
 def test_run_waits_for_photos_that_are_uploading_even_if_one_fails(page, server, photos):
@@ -208,7 +189,7 @@ def test_run_waits_for_photos_that_are_uploading_even_if_one_fails(page, server,
     names = node["inputs"]["photos"]
     assert len(names) == 2 and set(names) < {photo.name for photo in photos.iterdir()}
     saved = extra["extra_pnginfo"]["workflow"]["nodes"]
-    assert names in [value for node in saved for value in node["widgets_values"]]
+    assert names in [node.get("widgets_values_named", {}).get("photos") for node in saved]
 
 
 def test_nothing_is_run_when_another_tab_was_opened_while_photos_uploaded(page, server, photos):

@@ -41,12 +41,14 @@ lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
+settings = pack_module("trainer.config.settings")
 events = pack_module("trainer.runs.events")
 history = pack_module("trainer.runs.history")
 class_set = pack_module("trainer.photos.class_set")
 run = pack_module("trainer.runs.run")
 ConfigError = pack_module("trainer.errors").ConfigError
 Lock = pack_module("trainer.files.lock").Lock
+PHOTO_SETTINGS = [*fields.PHOTO_BASIC, *fields.PHOTO_ADVANCED]
 
 
 def node(class_type: str, **inputs: object) -> dict[str, object]:
@@ -77,15 +79,17 @@ def key_of(prompt: dict[str, dict], file_stamp=no_file) -> str:
 
 
 def test_every_setting_is_an_input_of_a_node_or_comes_over_the_wires():
-    shown = {*fields.PHOTO_SETTINGS, *fields.TRAIN_SETTINGS, *fields.CLASS_SETTINGS.values()}
+    shown = {*PHOTO_SETTINGS, *fields.TRAIN_SETTINGS, *fields.CLASS_SETTINGS.values()}
     assert shown | fields.FROM_WIRES == {spec.name for _, spec in config.all_settings()}
     assert not shown & fields.FROM_WIRES
+    assert not fields.TRAIN_SETTINGS & set(PHOTO_SETTINGS)
 
 
-def test_advanced_settings_are_the_last_inputs():
-    for names in (fields.PHOTO_SETTINGS, fields.TRAIN_SETTINGS):
-        advanced = [fields.SETTINGS[name].advanced for name in names if name != "class_prompt"]
-        assert advanced == sorted(advanced)
+def test_advanced_settings_are_behind_advanced_inputs_in_the_configs_order():
+    advanced = {spec.name for spec in fields.SETTINGS.values() if spec.advanced}
+    assert not advanced & {*fields.PHOTO_BASIC, *fields.TRAIN_BASIC}
+    for names in (fields.PHOTO_ADVANCED, fields.TRAIN_ADVANCED):
+        assert list(names) == [name for name in fields.SETTINGS if name in names]
 
 
 def test_host_free_modules_import_nothing_heavy_and_nothing_of_the_host():
@@ -432,16 +436,19 @@ def test_example_workflows_have_thumbnails_and_consistent_links():
             assert (output["type"], entry["type"]) == (kind, kind)
 
 
-def test_example_workflows_hold_the_default_in_each_place_of_the_train_node():
-    own = ["preset", "output_name", "if_stopped"]
-    for name in ("1 - train and sample", "2 - SDXL"):
-        file = PACK / "example_workflows" / f"DreamBooth {name}.json"
-        nodes = json.loads(file.read_text("utf-8"))["nodes"]
-        (values,) = (node["widgets_values"] for node in nodes if node["type"] == "DreamBoothTrain")
-        assert len(values) == len(own) + len(fields.TRAIN_SETTINGS)
-        for setting, value in zip(fields.TRAIN_SETTINGS, values[len(own) :], strict=True):
-            default = fields.SETTINGS[setting].default
-            assert value == (default or type(value)()), setting  # the node shows none as 0 or ""
+def test_example_workflows_name_the_values_of_our_nodes_and_the_settings_accept_them():
+    shown = {
+        "DreamBoothLoadInstanceImages": {name: name for name in PHOTO_SETTINGS},
+        "DreamBoothGenerateClassImages": fields.CLASS_SETTINGS,
+        "DreamBoothTrain": {name: name for name in fields.TRAIN_SETTINGS},
+    }
+    own = {"preset", "output_name"}
+    for file in sorted((PACK / "example_workflows").glob("*.json")):
+        for node in json.loads(file.read_text("utf-8"))["nodes"]:
+            assert not (node["type"].startswith("DreamBooth") and "widgets_values" in node)
+            for name, value in node.get("widgets_values_named", {}).items():
+                if node["type"] in shown and name not in own:
+                    settings.check_value(fields.SETTINGS[shown[node["type"]][name]], value)
 
 
 def test_every_node_has_a_help_page():
