@@ -23,8 +23,6 @@ __all__ = [
     "choose_batch_size",
     "given_class_images",
     "make_class_images",
-    "png_bytes",
-    "save_picture",
     "shaping",
 ]
 
