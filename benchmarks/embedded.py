@@ -21,6 +21,7 @@ from trainer.config.model import EMBEDDED, ModelConfig
 from trainer.files.atomic import write_atomic
 from trainer.photos.pictures import Row, labelled_grid
 from trainer.runs.control import Control
+from trainer.worker.base.parts import open_parts
 from trainer.worker.drawing.class_images import png_bytes
 from trainer.worker.evaluation.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
 from trainer.worker.evaluation.measures import arrays, said, share
@@ -30,7 +31,6 @@ from trainer.worker.minisd.probe import load_probe
 from trainer.worker.minisd.render import render
 from trainer.worker.minisd.scene import with_article
 from trainer.worker.minisd.subject import subject, view_of
-from trainer.worker.training.prepare import open_parts
 
 from .train_speed import hardware
 

@@ -23,12 +23,16 @@ import torch
 
 from trainer.config.config import Config
 from trainer.worker.base import models
-from trainer.worker.data.batches import TrainingData, TrainingImage
+from trainer.worker.base.prompts import PromptTable
+from trainer.worker.data.image_sets import Concept, ImageSet, TrainingImage
 from trainer.worker.device.device import make_accelerator
 from trainer.worker.memory.costs import fake_prompts, sizes
 from trainer.worker.memory.need import Machine, training_memory
 from trainer.worker.memory.stepdown import StepMemory
-from trainer.worker.trainable.lora import add_adapter
+from trainer.worker.trainable.lora import wrap_layers
+from trainer.worker.trainable.model import ModelInTraining
+from trainer.worker.training.divergence import LossWatch
+from trainer.worker.training.optimizers import ADAMW, Optimizer
 from trainer.worker.training.update import Updater
 
 from .train_speed import hardware
@@ -54,22 +58,24 @@ def make_updater(config: Config) -> Updater:
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)
     unet: Any = models.load_unet(base, dtype)
-    adapter = add_adapter(base.family, unet, [], config.lora, config.training.seed)
+    trained = wrap_layers(base.family, unet, [], config.lora)
+    trained.initialize(config.training.seed)
     memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
     side = config.resolution
     latents = torch.randn(4, side // 8, side // 8)
-    image = TrainingImage(latents, "", (side, side, 0, 0, side, side), is_class=False)
-    return Updater(
-        config,
-        accelerator,
-        unet=accelerator.prepare_model(unet, evaluation_mode=True),
-        noise_scheduler=models.load_noise_scheduler(base),
-        adapter=adapter,
-        data=TrainingData([image], []),
-        encode=lambda prompts: fake_prompts(base, unet, len(prompts)),
-        encode_as_base=lambda prompts: fake_prompts(base, unet, len(prompts)),
-        memory=memory,
+    image = TrainingImage(latents, "", (side, side, 0, 0, side, side))
+    model = ModelInTraining(
+        base.family,
+        accelerator.prepare_model(unet, evaluation_mode=True),
+        [],
+        PromptTable(fake_prompts(base, unet, 1), [""]),
+        models.load_noise_scheduler(base),
+        trained,
+        accelerator.device,
     )
+    optimizer = Optimizer(ADAMW, trained, config.training, accelerator)
+    concepts = [Concept([ImageSet("instance", [image])])]
+    return Updater(config, accelerator, model, optimizer, concepts, memory, LossWatch(dtype))
 
 
 def in_fork(config: Config) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def measure(config: Config) -> dict[str, Any]:
     on = bool(updater.memory.unet.is_gradient_checkpointing)
     plan = training_memory(config, machine, checkpointing=on)
     plan["weights"] -= sizes(config.model, machine.dtype).vae  # not loaded here
-    predicted = plan["weights"] + plan["adapter"], sum(plan.values())
+    predicted = plan["weights"] + plan["trained"], sum(plan.values())
     return {
         "loaded_gib": in_gib(measured=loaded - empty, predicted=predicted[0]),
         "step_gib": in_gib(measured=grown, predicted=predicted[1] - predicted[0]),

@@ -27,7 +27,7 @@ from trainer.files.atomic import append_lines, write_atomic
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Failed, Finished
 from trainer.runs.run import Run
-from trainer.worker.drawing.jobs import Lora
+from trainer.worker.base.parts import open_parts
 from trainer.worker.evaluation.demo import demo_config
 from trainer.worker.evaluation.gallery import (
     draw_prompts,
@@ -41,9 +41,9 @@ from trainer.worker.evaluation.measures import MEANINGS, Measures, measure
 from trainer.worker.minisd.probe import load_probe
 from trainer.worker.minisd.scene import Look
 from trainer.worker.minisd.subject import subject
+from trainer.worker.trainable.apply import LoraFile
+from trainer.worker.training.job import Job
 from trainer.worker.training.loop import train
-from trainer.worker.training.prepare import open_parts
-from trainer.worker.training.training import Job
 
 from .train_speed import hardware
 
@@ -190,7 +190,7 @@ def judge(
 ) -> Measures:
     parts = open_parts(ModelConfig(EMBEDDED), PRECISION, lambda event: None)
     prompts = gallery_prompts(look.class_noun, trigger)
-    trained = Lora(lora) if lora else None
+    trained = LoraFile(lora) if lora else None
     drawn = draw_prompts(parts, prompts, Control(), trained, INFERENCE_STEPS)
     return measure(load_probe(), look, gallery(look.class_noun, drawn, training_photos))
 

@@ -18,8 +18,8 @@ from trainer.config.model import ModelConfig
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import models, renaming, unet_layout, weights
-from trainer.worker.training.loop import set_up
-from trainer.worker.training.training import Job
+from trainer.worker.training.job import Job
+from trainer.worker.training.setup import set_up
 
 pytestmark = [
     pytest.mark.comfy,

@@ -21,7 +21,6 @@ from torch import nn
 
 from trainer.config.concept import PriorConfig
 from trainer.config.model import ModelConfig
-from trainer.config.trained import LoraConfig
 from trainer.files.atomic import check_writable
 from trainer.model_files.header import read_header
 from trainer.photos.class_set import ClassSet, check_fresh, set_settings
@@ -30,16 +29,17 @@ from trainer.runs.events import Finished, Progress, from_line, read_events, to_l
 from trainer.terminal.cli import make_parser, train_values
 from trainer.worker.__main__ import listen
 from trainer.worker.base import models
+from trainer.worker.base.parts import Parts, open_parts
 from trainer.worker.drawing.class_images import given_class_images
-from trainer.worker.drawing.jobs import Lora, apply_lora, text_encoder_models
-from trainer.worker.trainable.lora import UNET_TARGETS, Adapter, file_name, inject
+from trainer.worker.trainable.apply import LoraFile, encode_with
+from trainer.worker.trainable.lora import file_name
 from trainer.worker.training import checkpoint
-from trainer.worker.training.prepare import Parts, open_parts
 
 from ..conftest import CheckpointMaker
 from ..helpers.bad_input import memory_limit, refused, time_limit
 from ..helpers.fuzz_targets import GOOD_LINES, TARGETS
 from ..helpers.model_files import SD1, SD2, SDXL, Shapes, write_model
+from ..helpers.tiny_state import DESCRIBED, KEY, tiny_state
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -196,48 +196,22 @@ def test_class_folders_without_images_are_refused(kind: str, tmp_path: Path) -> 
 # Checkpoints of a run
 
 
-class Attention(nn.Module):
-    """One layer that an adapter is put on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.to_q = nn.Linear(4, 4)
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.attn1 = Attention()
-
-
-KEY = "lora_unet_attn1_to_q.lora_down.weight"
-DESCRIBED = {"settings": {"rank": 2}, "files": {"base": "abc"}, "places of photos": {"a.png": 0}}
-
-
-def adapter_and_optimizer(rank: int = 2) -> tuple[Adapter, torch.optim.AdamW]:
-    config = LoraConfig(rank=rank)
-    adapter = Adapter(inject("lora_unet", Block(), UNET_TARGETS, config), config)
-    return adapter, torch.optim.AdamW(adapter.parameters())
-
-
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A run's only checkpoint, of step 2."""
-    adapter, optimizer = adapter_and_optimizer()
-    for parameter in adapter.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-    return checkpoint.save_checkpoint(tmp_path / "checkpoints", 2, adapter, optimizer, DESCRIBED)
+    folder = tmp_path / "checkpoints"
+    return checkpoint.save_checkpoint(folder, 2, tiny_state(updated=True), DESCRIBED)
 
 
-def take_up(folder: Path) -> dict[str, Any]:
-    found, _ = checkpoint.newest_whole(folder.parent)
+def take_up(folder: Path) -> int:
+    state = tiny_state()
+    found, _ = checkpoint.newest_whole(folder.parent, state)
     assert found is not None
-    return checkpoint.resume(found, *adapter_and_optimizer(), DESCRIBED)
+    return checkpoint.resume(found, state, DESCRIBED)
 
 
 def test_the_checkpoint_that_is_spoilt_is_good(saved: Path) -> None:
-    assert take_up(saved)["step"] == 2
+    assert take_up(saved) == 2
 
 
 def overwrite(name: str, content: bytes) -> Callable[[Path], object]:
@@ -251,7 +225,7 @@ def in_place_of(name: str, make: Callable[[Path], object]) -> Callable[[Path], o
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no sums": lambda path: (path / "sha256.json").unlink(),
     "no state": lambda path: (path / "state.json").unlink(),
-    "no adapter": lambda path: (path / "adapter.safetensors").unlink(),
+    "no adapter": lambda path: (path / "trained.safetensors").unlink(),
     "no optimizer": lambda path: (path / "optimizer.safetensors").unlink(),
     "nothing": lambda path: [file.unlink() for file in path.iterdir()],
     "a file": lambda path: (shutil.rmtree(path), path.write_text("")),
@@ -261,10 +235,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "deep sums": overwrite("sha256.json", b"[" * 200_000),
     "sums are no text": overwrite("sha256.json", b"\xff\xfe"),
     "empty state": overwrite("state.json", b""),
-    "cut adapter": overwrite("adapter.safetensors", b"\x10\0\0"),
+    "cut adapter": overwrite("trained.safetensors", b"\x10\0\0"),
     "empty optimizer": overwrite("optimizer.safetensors", b""),
     "state is a folder": in_place_of("state.json", Path.mkdir),
-    "adapter is a folder": in_place_of("adapter.safetensors", Path.mkdir),
+    "adapter is a folder": in_place_of("trained.safetensors", Path.mkdir),
     "sums are a folder": in_place_of("sha256.json", Path.mkdir),
 }
 
@@ -276,7 +250,7 @@ def test_a_damaged_checkpoint_is_refused_where_there_is_no_other(kind: str, save
 
 
 @POSIX
-@pytest.mark.parametrize("name", ["sha256.json", "state.json", "adapter.safetensors"])
+@pytest.mark.parametrize("name", ["sha256.json", "state.json", "trained.safetensors"])
 def test_a_pipe_in_a_checkpoint_is_damage_and_never_waited_for(name: str, saved: Path) -> None:
     (saved / name).unlink()
     os.mkfifo(saved / name)
@@ -289,7 +263,7 @@ def test_a_damaged_checkpoint_is_passed_by_for_the_one_before(kind: str, saved: 
     shutil.copytree(saved, newer)
     DAMAGES[kind](newer)
     with time_limit():
-        assert checkpoint.newest_whole(saved.parent) == (saved, [newer])
+        assert checkpoint.newest_whole(saved.parent, tiny_state()) == (saved, [newer])
 
 
 @pytest.mark.parametrize(
@@ -323,7 +297,7 @@ def set_weight(file: str, name: str, value: Any) -> Callable[[Path], object]:
     return set_weights(file, **{name: value})
 
 
-ADAPTER, OPTIMIZER = "adapter.safetensors", "optimizer.safetensors"
+ADAPTER, OPTIMIZER = "trained.safetensors", "optimizer.safetensors"
 FORGED: dict[str, Callable[[Path], object]] = {
     "state list": overwrite("state.json", b"[]"),
     "state null": overwrite("state.json", b"null"),
@@ -355,7 +329,6 @@ FORGED: dict[str, Callable[[Path], object]] = {
     "files number": set_state(files=5),
     "files other": set_state(files={"base": ["abc"]}),
     "places null": set_state(**{"places of photos": None}),
-    "scaler text": set_state(scaler="x"),
     "adapter empty": overwrite(ADAPTER, b""),
     "adapter noise": overwrite(ADAPTER, bytes(range(256))),
     "adapter pickle": overwrite(ADAPTER, b"\x80\x04}\x94." + bytes(60)),
@@ -387,7 +360,7 @@ def test_a_checkpoint_with_wrong_contents_and_right_sums_is_refused(kind: str, s
     files = [file for file in saved.iterdir() if file.name != "sha256.json"]
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     (saved / "sha256.json").write_text(json.dumps(sums))
-    error = refused(lambda: take_up(saved), "step_000002|cannot go on|checkpoints")
+    error = refused(lambda: take_up(saved), "step_000002|Cannot resume|checkpoints")
     assert len(error.message) < 1000
 
 
@@ -404,7 +377,7 @@ def parts(tiny_checkpoint: CheckpointMaker) -> Parts:
 @pytest.fixture(scope="module")
 def layer(parts: Parts) -> tuple[str, nn.Linear]:
     """One layer, and its name in LoRA files."""
-    prefix, model = text_encoder_models(parts)[0]
+    prefix, model = parts.base.family.text_encoders[0].lora_prefix, parts.text_encoders[0]
     name, module = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear))
     return file_name(prefix, name), module
 
@@ -447,7 +420,7 @@ def test_bad_loras_are_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in LORAS[kind](out, into).items()}, path)
-    refused(lambda: apply_lora(parts, Lora(path), [""]), "dog.safetensors")
+    refused(lambda: encode_with(parts, LoraFile(path), [""]), "dog.safetensors")
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf")])
@@ -458,7 +431,7 @@ def test_a_strength_that_is_no_number_is_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in good(out, into).items()}, path)
-    refused(lambda: apply_lora(parts, Lora(path, strength), [""]), "strength")
+    refused(lambda: encode_with(parts, LoraFile(path, strength), [""]), "strength")
 
 
 # Halves of checkpoints: what names a model is there, and the rest is not

@@ -14,11 +14,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.helpers.tiny_state import DESCRIBED, FILES, tiny_state
 from tests.terminal.test_cli import ENVIRONMENT, quick
 from tests.worker.training.test_train import assert_identical, newest_state, run_training
-from trainer.config.trained import LoraConfig
 from trainer.errors import ConfigError
 from trainer.files import atomic as files
 from trainer.files import disk
@@ -26,10 +25,9 @@ from trainer.runs import events
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.edge import Recorder, failure, guarded
-from trainer.worker.trainable.lora import Adapter
 from trainer.worker.training import checkpoint
+from trainer.worker.training.job import Job
 from trainer.worker.training.loop import train
-from trainer.worker.training.training import Job
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 Usage = namedtuple("Usage", "total used free")
@@ -45,10 +43,8 @@ def test_an_append_after_half_a_line_starts_a_new_one(tmp_path):
 
 
 def save_checkpoints(folder: Path, steps: int) -> None:
-    adapter = Adapter({}, LoraConfig())
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     for step in range(1, steps + 1):
-        checkpoint.save_checkpoint(folder, step, adapter, optimizer, {"note": "x"})
+        checkpoint.save_checkpoint(folder, step, tiny_state(updated=True), DESCRIBED)
 
 
 def flip(path: Path) -> None:
@@ -57,7 +53,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", [*checkpoint.FILES, checkpoint.SUMS])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
 def test_a_damaged_checkpoint_is_known(tmp_path, name, how):
     save_checkpoints(tmp_path, 2)
@@ -68,29 +64,29 @@ def test_a_damaged_checkpoint_is_known(tmp_path, name, how):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: 10 if how == "cut" else 0])
-    found, damaged = checkpoint.newest_whole(tmp_path)
+    found, damaged = checkpoint.newest_whole(tmp_path, tiny_state())
     assert found == tmp_path / "step_000001"
     assert damaged == [tmp_path / "step_000002"]
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_never_starts_at_zero(tmp_path):
-    assert checkpoint.newest_whole(tmp_path) == (None, [])
+    assert checkpoint.newest_whole(tmp_path, tiny_state()) == (None, [])
     save_checkpoints(tmp_path, 2)
     for path in checkpoint.checkpoints(tmp_path):
         flip(path / "state.json")
     with pytest.raises(ConfigError, match="Every checkpoint .* is damaged.*backup"):
-        checkpoint.newest_whole(tmp_path)
+        checkpoint.newest_whole(tmp_path, tiny_state())
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(make_config, tmp_path):
     config, folder = make_config(save_every=1), tmp_path / "runs" / "r"
     run_training(config, tmp_path / "runs" / "straight")
     run_training(config, folder, stop_after=3)
-    flip(folder / "checkpoints" / "step_000003" / "adapter.safetensors")
+    flip(folder / "checkpoints" / "step_000003" / "trained.safetensors")
     (folder / "checkpoints" / "step_000004.partial").mkdir()
     told = run_training(config, folder, resume=True)
     (warning,) = [e for e in told if isinstance(e, events.Warning) and "damaged" in e.code]
-    assert "step_000003 is damaged; training goes on from step 2" in warning.message
+    assert "step_000003 is damaged; training resumes from step 2" in warning.message
     assert_identical(newest_state(tmp_path / "runs" / "straight"), newest_state(folder))
     assert not list(tmp_path.rglob("*.partial"))
 

@@ -122,4 +122,4 @@ def test_plan_speaks_json(make_config: ConfigMaker, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["fits"] and plan["peak_bytes"] > 0 and plan["device"]
-    assert plan["phases"]["training"]["adapter"] > 0
+    assert plan["phases"]["training"]["trained"] > 0

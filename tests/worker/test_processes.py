@@ -92,7 +92,7 @@ def events(folder: Path, name: str) -> list[dict]:
 def state(folder: Path, step: int) -> dict[str, Tensor]:
     """Weights and moments after a step."""
     path = folder / "runs" / "dog" / "checkpoints" / f"step_{step:06d}"
-    return load_file(path / "adapter.safetensors") | load_file(path / "optimizer.safetensors")
+    return load_file(path / "trained.safetensors") | load_file(path / "optimizer.safetensors")
 
 
 def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:

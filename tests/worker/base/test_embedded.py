@@ -14,12 +14,13 @@ from safetensors import SafetensorError
 
 from trainer.config.model import ModelConfig
 from trainer.errors import ConfigError
-from trainer.runs.control import Control
 from trainer.terminal import cli
 from trainer.worker.base import embedded, models
 from trainer.worker.base.embedded import PACKED, embedded_folder
+from trainer.worker.base.parts import Parts
 from trainer.worker.base.prompts import encode_prompts
-from trainer.worker.data.batches import LatentCache
+from trainer.worker.data.encoding import Encoder
+from trainer.worker.data.latents import LatentCache
 from trainer.worker.minisd.names import words
 from trainer.worker.minisd.pack import TOKEN_TABLE, expand, pack, untrained_tokens
 from trainer.worker.minisd.parts import (
@@ -30,7 +31,7 @@ from trainer.worker.minisd.parts import (
     make_unet,
     make_vae,
 )
-from trainer.worker.training.prepare import Parts, cache_bytes, check_sources, encode_photos
+from trainer.worker.training.prepare import cache_bytes, check_sources
 
 MIB = 1 << 20
 
@@ -106,7 +107,8 @@ def test_room_is_asked_for_all_that_its_latents_take(folder, make_config, tmp_pa
     sources = check_sources(make_config(base=str(folder), flip=True))
     parts = Parts(sources.base, torch.device("cpu"), torch.float32, lambda event: None)
     latents = LatentCache(tmp_path, "vae", parts.encode)
-    images = encode_photos(sources, latents, parts.report, Control())
+    encoder = Encoder(latents, parts.report, lambda: None)
+    images = encoder.encode(sources.photos[0], sources.config.concepts[0].instance)
     assert cache_bytes(sources) == sum(image.latents.nbytes for image in images)
 
 

@@ -15,6 +15,7 @@ from trainer.errors import ConfigError
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Warning
 from trainer.runs.run import Run
+from trainer.worker.base.latents import encode_image
 from trainer.worker.device.failures import Diverged
 from trainer.worker.memory import costs, stepdown
 from trainer.worker.memory import need as memory
@@ -22,9 +23,9 @@ from trainer.worker.memory.costs import NumberFormat, Step, step_cost
 from trainer.worker.memory.meter import Meter, measure, without_contents
 from trainer.worker.memory.need import Machine, training_memory
 from trainer.worker.training.divergence import MAX_SKIPPED, LossWatch
-from trainer.worker.training.loop import set_up
-from trainer.worker.training.prepare import encode_image
-from trainer.worker.training.training import Job, Training
+from trainer.worker.training.job import Job
+from trainer.worker.training.setup import set_up
+from trainer.worker.training.training import Training
 
 FLOAT32 = NumberFormat(torch.float32, on_cpu=True)
 
@@ -42,20 +43,21 @@ def test_the_prediction_equals_the_tensors_of_a_real_step(make_config, tmp_path,
         train_text_encoder=True,
     )  # fmt: skip
     training = start(config, tmp_path)
-    encoders = training.text_encoders
-    weights = [p for part in (training.unet, *encoders) for p in part.parameters()]
+    encoders = training.model.text_encoders
+    weights = [p for part in (training.model.unet, *encoders) for p in part.parameters()]
     with Meter(weights) as meter:
         training.updater.add_gradients(1, [])
-    room = 12 * sum(parameter.numel() for parameter in training.adapter.parameters())
-    predicted = training.plan["activations"]
+    room = 12 * sum(parameter.numel() for parameter in training.model.trained.parameters())
+    predicted = training.updater.memory.plan["activations"]
     assert max(predicted, room) == pytest.approx(meter.peak_bytes, rel=0.15)
-    assert training.plan["weights"] >= sum(p.nbytes for p in weights if not p.requires_grad)
+    frozen = sum(p.nbytes for p in weights if not p.requires_grad)
+    assert training.updater.memory.plan["weights"] >= frozen
 
 
 def test_the_number_of_trained_weights_is_exact(make_config, tmp_path):
     for settings in ({"rank": 3}, {"rank": 8, "train_text_encoder": True}):
         config = make_config("sdxl", **settings)
-        trained = start(config, tmp_path / str(len(settings))).adapter.parameters()
+        trained = start(config, tmp_path / str(len(settings))).model.trained.parameters()
         expected = sum(parameter.numel() for parameter in trained)
         assert costs.num_trainable(config.model, config.lora) == expected
 
@@ -122,7 +124,7 @@ def test_latents_that_are_no_numbers_name_the_vae_and_the_photo(make_config, tmp
     def broken(vae: Any, pixels: Any) -> torch.Tensor:
         return encode_image(vae, pixels) * math.nan
 
-    monkeypatch.setattr("trainer.worker.training.prepare.encode_image", broken)
+    monkeypatch.setattr("trainer.worker.base.parts.encode_image", broken)
     with pytest.raises(ConfigError, match=r"VAE of .*sd1_0.* turns photo_0.png") as raised:
         start(make_config(), tmp_path)
     assert "vae setting" in raised.value.hint
@@ -157,14 +159,15 @@ def test_updates_that_are_skipped_for_ever_end_the_run():
 def test_a_loss_that_is_no_number_leaves_the_state_of_the_step_before(make_config, tmp_path):
     training = start(make_config(), tmp_path)
     training.update(1)
-    before = training.adapter.weights(torch.float32)
-    latents = training.data.instance[0].latents
-    for image in training.data.instance:
+    before = training.model.trained.tensors()
+    (images,) = training.updater.concepts[0].sets
+    latents = images.images[0].latents
+    for image in images.images:
         image.latents.fill_(math.nan)
-    with pytest.raises(Diverged, match="loss at step 2"):
+    with pytest.raises(Diverged, match="loss became nan at step 2"):
         training.update(2)
     assert torch.isnan(latents).all()
-    after = training.adapter.weights(torch.float32)
+    after = training.model.trained.tensors()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [path.name for path in training.job.run.checkpoints.iterdir()] == ["step_000001"]
 
@@ -179,7 +182,7 @@ def test_a_failed_attempt_leaves_fp16s_scale_as_it_was(make_config, tmp_path):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
         accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
         accelerator._optimizers.clear()
-        updater.stepper = accelerator.prepare_optimizer(updater.optimizer)
+        updater.optimizer.prepared = accelerator.prepare_optimizer(updater.optimizer.inner)
         updater.memory.most_images = 1
         calls: list[int] = []
 
@@ -196,7 +199,7 @@ def test_a_failed_attempt_leaves_fp16s_scale_as_it_was(make_config, tmp_path):
             calls.append(1)
         for step in (1, 2):
             training.update(step)
-        found.append((accelerator.scaler.state_dict(), training.adapter.weights(torch.float32)))
+        found.append((accelerator.scaler.state_dict(), training.model.trained.tensors()))
     (scale, weights), (expected_scale, expected) = found
     assert scale == expected_scale and scale["scale"] == 512.0
     assert all(torch.equal(weights[name], expected[name]) for name in expected)

@@ -19,8 +19,9 @@ from trainer.runs.run import Run
 from trainer.worker.device.failures import is_out_of_memory
 from trainer.worker.device.memory import OutOfMemory, shortage
 from trainer.worker.training.checkpoint import checkpoints
-from trainer.worker.training.loop import set_up
-from trainer.worker.training.training import Job, Training
+from trainer.worker.training.job import Job
+from trainer.worker.training.setup import set_up
+from trainer.worker.training.training import Training
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
@@ -51,7 +52,7 @@ def limit(training: Training, most: int) -> list[int]:
 def trained(training: Training, steps: int) -> dict[str, torch.Tensor]:
     for step in range(1, steps + 1):
         training.update(step)
-    return training.adapter.weights(torch.float32)
+    return training.model.trained.tensors()
 
 
 def codes(events: list[Event]) -> list[str]:
@@ -113,9 +114,11 @@ def test_a_step_in_parts_equals_the_whole_step(make_config, tmp_path, family):
     assert codes(events) == ["out_of_memory"] * 3  # checkpointing; 3 images; 2 images
     assert passed == [2, 2, 2]
     torch.testing.assert_close(
-        torch.cat([e for e, _ in losses]), torch.cat([e for e, _ in expected])
+        torch.cat([e.error for e in losses]), torch.cat([e.error for e in expected])
     )
-    for one, other in zip(smaller.adapter.parameters(), whole.adapter.parameters(), strict=True):
+    for one, other in zip(
+        smaller.model.trained.parameters(), whole.model.trained.parameters(), strict=True
+    ):
         torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
 
 
@@ -125,9 +128,9 @@ def test_a_later_step_down_repeats_its_step_and_no_other(make_config, tmp_path):
     training.update(1)
     limit(training, 1)
     training.update(2)
-    found = training.adapter.weights(torch.float32)
+    found = training.model.trained.tensors()
     assert largest_difference(found, trained(start(config, tmp_path), 2)) < 1e-5
-    steps = {int(state["step"]) for state in training.optimizer.state.values()}
+    steps = {int(state["step"]) for state in training.updater.optimizer.inner.state.values()}
     assert steps == {2}
 
 
@@ -136,7 +139,7 @@ def test_when_nothing_is_left_the_last_step_is_kept_and_the_hint_says_what_saves
 ):
     training = start(make_config(rank=16), tmp_path)
     training.update(1)
-    before = training.adapter.weights(torch.float32)
+    before = training.model.trained.tensors()
     limit(training, 0)
     with pytest.raises(OutOfMemory) as raised:
         training.update(2)
@@ -144,10 +147,10 @@ def test_when_nothing_is_left_the_last_step_is_kept_and_the_hint_says_what_saves
     assert "gradient checkpointing on" in raised.value.message
     assert "rank 4 saves 0.0" in raised.value.hint
     (kept,) = checkpoints(training.job.run.checkpoints)
-    state = load_file(kept / "adapter.safetensors")
+    state = load_file(kept / "trained.safetensors")
     assert kept.name == "step_000001"
     assert all(torch.equal(state[name], before[name]) for name in state)
-    assert all(parameter.grad is None for parameter in training.adapter.parameters())
+    assert all(parameter.grad is None for parameter in training.model.trained.parameters())
 
 
 def test_a_failed_attempt_leaves_no_tensor_behind(make_config, tmp_path):
@@ -176,7 +179,7 @@ def test_there_is_room_for_the_update_before_it_begins(make_config, tmp_path, mo
     """An update that fails half way could not be done again."""
     training = start(make_config(), tmp_path)
     stepped, asked = [], []
-    inner, empty = training.stepper.step, torch.empty
+    inner, empty = training.updater.optimizer.prepared.step, torch.empty
 
     def allocate(*args: Any, **kwargs: Any) -> torch.Tensor:
         if kwargs.get("dtype") is torch.uint8 and isinstance(args[0], int):
@@ -186,10 +189,11 @@ def test_there_is_room_for_the_update_before_it_begins(make_config, tmp_path, mo
         return empty(*args, **kwargs)
 
     monkeypatch.setattr(torch, "empty", allocate)
-    monkeypatch.setattr(training.stepper, "step", lambda: (stepped.append(1), inner()))
+    prepared = training.updater.optimizer.prepared
+    monkeypatch.setattr(prepared, "step", lambda: (stepped.append(1), inner()))
     training.update(1)
     training.update(2)
-    count = sum(parameter.numel() for parameter in training.adapter.parameters())
+    count = sum(parameter.numel() for parameter in training.model.trained.parameters())
     assert asked == [12 * count, 12 * count, 4 * count]
     assert stepped == [1, 1]
 

@@ -20,8 +20,8 @@ from trainer.runs.run import Run
 from trainer.worker.base import models
 from trainer.worker.base.prompts import encode_prompts
 from trainer.worker.data.batches import step_batches
-from trainer.worker.training.loop import set_up
-from trainer.worker.training.training import Job
+from trainer.worker.training.job import Job
+from trainer.worker.training.setup import set_up
 
 SIZES = {"photo_0.png": (96, 80), "photo_1.png": (80, 120), "photo_2.png": (100, 100)}
 
@@ -31,7 +31,9 @@ def start(config, tmp_path):
         Job(config, Run(tmp_path / "runs" / "r"), False, lambda event: None, Control())
     )
     rng = torch.Generator().manual_seed(7)
-    for parameter in training.adapter.parameters():  # a LoRA of zeros would hide wrong gradients
+    for (
+        parameter
+    ) in training.model.trained.parameters():  # a LoRA of zeros would hide wrong gradients
         parameter.data = torch.randn(parameter.shape, generator=rng) * 0.05
     return training
 
@@ -48,17 +50,24 @@ def alphas_cumprod():
     return alphas
 
 
+def lora_layers(training):
+    """Every LoRA layer by its name in the file."""
+    parts = training.model.trained.parts
+    return {name: layer for part in parts for name, layer in part.layers.items()}
+
+
 def plain_loss(training, batch, class_weight, has_classes):
     """Eq. 1 of the paper by hand, differentiable in the LoRA's matrices."""
-    config, family = training.config, training.family.name
+    config, family = training.config, training.model.family.name
+    layers = lora_layers(training)
     base = models.load_unet(training.parts.base, torch.float32)
     scale = config.lora.effective_alpha / config.lora.rank
     weights = dict(base.named_parameters())
     matrices = {}
     for name, module in base.named_modules():
         key = "lora_unet_" + name.replace(".", "_")
-        if key in training.adapter.layers:
-            layer = training.adapter.layers[key]
+        if key in layers:
+            layer = layers[key]
             down = layer.lora_A["default"].weight.detach().clone().requires_grad_()
             up = layer.lora_B["default"].weight.detach().clone().requires_grad_()
             matrices[key] = (down, up)
@@ -72,7 +81,7 @@ def plain_loss(training, batch, class_weight, has_classes):
         noisy = math.sqrt(alphas[t]) * x + math.sqrt(1 - alphas[t]) * noise
         with torch.no_grad():
             embeds = encode_prompts(
-                training.family, encoders, [CLASS_PROMPT if is_class else PROMPT]
+                training.model.family, encoders, [CLASS_PROMPT if is_class else PROMPT]
             )
         conditions = {}
         if family == "sdxl":
@@ -87,7 +96,7 @@ def plain_loss(training, batch, class_weight, has_classes):
         target = noise
         if config.model.prediction_type == "v_prediction":
             target = math.sqrt(alphas[t]) * noise - math.sqrt(1 - alphas[t]) * x
-        if is_class and config.prior.prior_target == "prediction":
+        if is_class and config.concepts[0].prior.prior_target == "prediction":
             with torch.no_grad():
                 target = base(noisy[None], t, embeds.embeds, **conditions).sample[0]
         errors[is_class].append(((predicted[0] - target) ** 2).mean())
@@ -123,17 +132,16 @@ def test_loss_and_gradients_equal_the_two_mean_formula(
 
 def assert_equal_to_plain(training, loss, with_classes=True):
     """Hold a step's loss and the gradients that it left against the independent computation."""
-    (batch,) = step_batches(
-        training.data, training.config, training.encode, training.encode_as_base, 0
-    )
+    (batch,) = step_batches(training.updater.concepts, training.config.training, 0)
     images = training.config.training.train_batch_size * (2 if with_classes else 1)
     assert len(batch.latents) == images
     expected, matrices = plain_loss(training, batch, 0.7, with_classes)
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
-    assert len(matrices) == len(training.adapter.layers)
+    layers = lora_layers(training)
+    assert len(matrices) == len(layers)
     for name, (down, up) in matrices.items():
-        layer = training.adapter.layers[name]
+        layer = layers[name]
         torch.testing.assert_close(
             layer.lora_A["default"].weight.grad, down.grad, atol=1e-5, rtol=1e-3
         )
@@ -174,16 +182,17 @@ def test_a_base_that_learnt_nothing_is_its_own_target(make_config, tmp_path, fam
         train_text_encoder=True,
     )
     training = start(config, tmp_path)
-    layers = training.adapter.layers
+    layers = lora_layers(training)
     for name, layer in layers.items():
         if name.startswith("lora_unet"):
             layer.lora_B["default"].weight.data.zero_()
-    ((_, errors, is_class),) = training.updater.window_losses(0)
-    assert errors[is_class].max() > 1e-6  # the text encoders have moved, and the target has not
+    ((_, seen),) = training.updater.window_losses(0)
+    # The text encoders have moved, and the target has not.
+    assert seen.error[seen.is_class].max() > 1e-6
     for layer in layers.values():
         layer.lora_B["default"].weight.data.zero_()
-    ((_, errors, is_class),) = training.updater.window_losses(0)
-    assert errors[is_class].max() < 1e-10 < errors[~is_class].min()
+    ((_, seen),) = training.updater.window_losses(0)
+    assert seen.error[seen.is_class].max() < 1e-10 < seen.error[~seen.is_class].min()
 
 
 def test_sdxl_conditioning_is_each_images_own_size_and_crop(make_config, tmp_path):

@@ -24,12 +24,14 @@ from trainer.prompts.tokenizer import merge_ranks, vocabulary
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import models
-from trainer.worker.drawing.jobs import Lora, Pictures, apply_lora, sample_job
+from trainer.worker.base.parts import open_parts
+from trainer.worker.drawing.jobs import Pictures, sample_job
 from trainer.worker.randomness import generator
-from trainer.worker.trainable.lora import check_lora
-from trainer.worker.training.loop import set_up
-from trainer.worker.training.prepare import open_parts
-from trainer.worker.training.training import Job, Training
+from trainer.worker.trainable.apply import LoraFile, encode_with
+from trainer.worker.trainable.lora_file import check_lora
+from trainer.worker.training.job import Job
+from trainer.worker.training.setup import set_up
+from trainer.worker.training.training import Training
 
 TEXT_LAYERS = {
     "sd1": 3 * 6,
@@ -50,16 +52,16 @@ def random_training(make_config, tmp_path, family: str, **values: object) -> tup
     training = set_up(job)
     rng = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for _, parameter in training.adapter.named_parameters():
+        for _, parameter in training.model.trained.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.1)
-    return training, training.save_lora(1)
+    return training, training.save_result(1)[0]
 
 
 def own_picture(base: Path, lora: Path | None, folder: Path, steps: int = 4) -> np.ndarray:
     events = []
     parts = open_parts(ModelConfig(str(base)), "no", events.append)
     pictures = Pictures([PROMPT], 1, "", 5.0, steps, 9, (64, 64), folder)
-    sample_job(parts, pictures, None if lora is None else Lora(lora), Control())
+    sample_job(parts, pictures, None if lora is None else LoraFile(lora), Control())
     return np.asarray(Image.open(next(e.path for e in events if e.name == "sample")), dtype=float)
 
 
@@ -164,7 +166,7 @@ def test_strength_scales_the_lora(make_config, tmp_path):
     answers = []
     for strength in (0.0, 0.5, 1.0):
         parts = open_parts(ModelConfig(str(base)), "no", lambda event: None)
-        apply_lora(parts, Lora(lora, strength), [""])
+        encode_with(parts, LoraFile(lora, strength), [""])
         layer = parts.unet.get_submodule(name)
         answers.append(layer(torch.eye(layer.in_features)))
     half, whole = answers[1] - answers[0], answers[2] - answers[0]
@@ -176,11 +178,11 @@ def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp
     """Merged into the base's weights it would not: small differences are rounded away there."""
     training, lora = random_training(make_config, tmp_path, "sd1", mixed_precision="bf16")
     parts = open_parts(ModelConfig(training.config.model.base), "bf16", lambda event: None)
-    apply_lora(parts, Lora(lora), [""])
+    encode_with(parts, LoraFile(lora), [""])
     rng = torch.Generator().manual_seed(1)
     noisy, timestep = torch.randn(1, 4, 8, 8, generator=rng), torch.tensor([500])
-    prompts = training.prompts[["a photo of sks dog"]].embeds
+    prompts = training.model.prompts[["a photo of sks dog"]].embeds
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        wanted = training.unet(noisy, timestep, prompts).sample
+        wanted = training.model.unet(noisy, timestep, prompts).sample
         found = parts.unet(noisy, timestep, prompts).sample
     assert torch.equal(found, wanted)

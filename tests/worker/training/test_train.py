@@ -30,9 +30,10 @@ from trainer.runs.events import (
 from trainer.runs.run import Run
 from trainer.worker.base import models
 from trainer.worker.device.failures import Diverged
-from trainer.worker.training.loop import set_up, train
+from trainer.worker.training.job import Job
+from trainer.worker.training.loop import train
 from trainer.worker.training.prepare import check_sources
-from trainer.worker.training.training import Job
+from trainer.worker.training.setup import set_up
 
 
 def changed(config: Config, **values: object) -> Config:
@@ -62,9 +63,9 @@ def run_training(
 
 
 def newest_state(folder: Path) -> dict[str, torch.Tensor]:
-    """Adapter and optimizer of the last checkpoint of a run."""
+    """Weights and optimizer of the last checkpoint of a run."""
     last = max((folder / "checkpoints").iterdir())
-    return load_file(last / "adapter.safetensors") | load_file(last / "optimizer.safetensors")
+    return load_file(last / "trained.safetensors") | load_file(last / "optimizer.safetensors")
 
 
 def assert_identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -142,7 +143,7 @@ def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, 
     def fail(*_: object) -> None:
         raise FloatingPointError("black")
 
-    monkeypatch.setattr("trainer.worker.training.training.draw", fail)
+    monkeypatch.setattr("trainer.worker.training.training.draw_series", fail)
     events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
     warned = [e for e in events if isinstance(e, Warning)]
     assert [e.code for e in warned if e.code == "sample_failed"] == ["sample_failed"] * 2
@@ -172,11 +173,11 @@ def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):
 def test_infinite_gradients_stop_the_run_before_they_reach_a_weight(make_config, tmp_path):
     job = Job(make_config(), Run(tmp_path / "runs/r"), False, lambda event: None, Control())
     training = set_up(job)
-    first = next(iter(training.adapter.parameters()))
+    first = next(iter(training.model.trained.parameters()))
     first.register_hook(lambda grad: grad * float("inf"))
-    with pytest.raises(Diverged, match="gradients at step 1"):
+    with pytest.raises(Diverged, match="Gradients became NaN or infinite at step 1"):
         training.update(1)
-    assert all(torch.isfinite(p).all() for p in training.adapter.parameters())
+    assert all(torch.isfinite(p).all() for p in training.model.trained.parameters())
 
 
 def test_max_train_steps_may_be_raised_later(make_config, tmp_path):
@@ -220,16 +221,16 @@ def test_fresh_adapters_change_nothing(make_config, tmp_path, family):
     job = Job(make_config(family), Run(tmp_path / "runs/r"), False, lambda event: None, Control())
     training = set_up(job)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    embeds = training.encode([PROMPT])
+    embeds = training.model.encode([PROMPT])
     conditions = None
     if embeds.pooled is not None:
         conditions = {"text_embeds": embeds.pooled, "time_ids": torch.full((1, 6), 64)}
-    fresh = training.unet(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
+    fresh = training.model.unet(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
     with torch.no_grad():
-        for name, parameter in training.adapter.named_parameters():
+        for name, parameter in training.model.trained.named_parameters():
             if name.endswith("lora_up.weight"):
                 parameter.fill_(0.01)
-    trained = training.unet(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
+    trained = training.model.unet(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
     without = models.load_unet(training.parts.base, torch.float32)
     plain = without(latents, 500, embeds.embeds, added_cond_kwargs=conditions).sample
     assert torch.equal(fresh, plain)
@@ -249,8 +250,8 @@ def test_adapter_and_optimizer_are_float32_whatever_the_base_is(
     )
     training = set_up(job)
     training.update(1)
-    assert {p.dtype for p in training.adapter.parameters()} == {torch.float32}
-    moments = [state["exp_avg"] for state in training.optimizer.state.values()]
+    assert {p.dtype for p in training.model.trained.parameters()} == {torch.float32}
+    moments = [state["exp_avg"] for state in training.updater.optimizer.inner.state.values()]
     assert {moment.dtype for moment in moments} == {torch.float32}
     frozen = {p.dtype for p in training.parts.unet.parameters() if not p.requires_grad}
     assert frozen == {torch.bfloat16 if mixed_precision == "bf16" else torch.float32}
@@ -264,7 +265,7 @@ def test_settings_reach_the_optimizer(make_config, tmp_path):
         weight_decay=0.03,
     )
     job = Job(config, Run(tmp_path / "runs/r"), False, lambda event: None, Control())
-    unet, text = set_up(job).optimizer.param_groups
+    unet, text = set_up(job).updater.optimizer.inner.param_groups
     assert (unet["lr"], text["lr"]) == (3e-4, 2e-5)
     assert (unet["weight_decay"], text["weight_decay"]) == (0.03, 0.03)
     assert (unet["betas"], unet["eps"]) == ((0.9, 0.999), 1e-8)
@@ -275,14 +276,15 @@ def test_gradients_are_clipped(make_config, tmp_path):
     job = Job(config, Run(tmp_path / "runs/r"), False, lambda event: None, Control())
     training = set_up(job)
     norms = []
-    inner = training.stepper.step
+    prepared = training.updater.optimizer.prepared
+    inner = prepared.step
 
     def step() -> None:
-        grads = [p.grad for p in training.adapter.parameters() if p.grad is not None]
+        grads = [p.grad for p in training.model.trained.parameters() if p.grad is not None]
         norms.append(torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads])).item())
         inner()
 
-    training.stepper.step = step
+    prepared.step = step
     training.update(1)
     assert norms == [pytest.approx(1e-3, rel=1e-3)]
 
@@ -295,7 +297,8 @@ def test_gradient_checkpointing_changes_no_gradient(make_config, tmp_path):
         training = set_up(job)
         assert training.parts.unet.is_gradient_checkpointing is (choice == "on")
         sum(loss for loss, *_ in training.updater.window_losses(0)).backward()
-        grads.append([p.grad.clone() for p in training.adapter.parameters() if p.grad is not None])
+        parameters = training.model.trained.parameters()
+        grads.append([p.grad.clone() for p in parameters if p.grad is not None])
     for off, on in zip(*grads, strict=True):
         torch.testing.assert_close(off, on)
 
@@ -315,7 +318,7 @@ def test_whole_photos_of_different_shapes_train_together(make_config, tmp_path):
     config = make_config(crop_mode="none", train_batch_size=3, resolution=256, max_train_steps=1)
     job = Job(config, Run(tmp_path / "runs/r"), False, lambda event: None, Control())
     training = set_up(job)
-    shapes = {tuple(image.latents.shape) for image in training.data.instance}
+    shapes = {tuple(image.latents.shape) for image in training.updater.concepts[0].sets[0].images}
     assert len(shapes) > 1
     losses = training.update(1)
     assert losses.prior is None and losses.loss > 0
@@ -328,7 +331,7 @@ def test_infinite_loss_stops_the_run_and_keeps_the_last_checkpoint(make_config, 
     training.update(1)
     training.save_state(1)
     with torch.no_grad():
-        next(iter(training.adapter.parameters())).fill_(float("nan"))
+        next(iter(training.model.trained.parameters())).fill_(float("nan"))
     with pytest.raises(Diverged, match="step 2"):
         training.update(2)
     assert [path.name for path in job.run.checkpoints.iterdir()] == ["step_000001"]

@@ -53,7 +53,7 @@ def train(job: Job) -> Event:
         # Report, then save and sample where that is due or was asked for. A checkpoint comes
         # before samples, so that whatever happens to those, this step is not lost.
         with state_kept(training, step):
-            device = training.updater.model.device
+            device = training.model.device
             job.report(speed.progress(step, max_train_steps, losses, device))
             wants_sample = due(step, config.samples.sample_every) or control.take(control.sample)
             if due(step, config.result.save_every) or control.take(control.save):

@@ -74,6 +74,7 @@ class Optimizer:
 
     @property
     def num_weights(self) -> int:
+        """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.trained.parameters())
 
     def num_bytes(self) -> int:
@@ -103,6 +104,8 @@ class Optimizer:
         state = {n: {key: kept[f"{n}.{key}"].clone() for key in keys} for n, keys in wanted.items()}
         self.inner.load_state_dict(self.state_dict(state))
         if self.scaler is not None and scaler:
+            if scaler.keys() != self.scaler.state_dict().keys():
+                raise ValueError(f"{SCALER} is not of this run")
             self.scaler.load_state_dict({key: value.item() for key, value in scaler.items()})
 
     def state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:

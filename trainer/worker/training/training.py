@@ -23,6 +23,7 @@ from ..device.failures import BUT_FP16, Halted, is_out_of_memory
 from ..drawing.sampler import Drawer, Sampler, draw_series
 from ..trainable.contract import Stateful
 from ..trainable.lora_file import save_lora
+from ..trainable.model import ModelInTraining
 from . import checkpoint
 from .job import Job
 from .plot import plot_losses
@@ -48,20 +49,28 @@ class Training:
 
     @property
     def config(self) -> Config:
+        """The settings."""
         return self.job.config
 
     @property
+    def model(self) -> ModelInTraining:
+        """The model in training."""
+        return self.updater.model
+
+    @property
     def accelerator(self) -> Any:
+        """Accelerate's view of the device and the processes."""
         return self.updater.accelerator
 
     @property
     def is_main_process(self) -> bool:
+        """Whether this is the one process that writes files."""
         return self.accelerator.is_main_process
 
     @cached_property
     def state(self) -> Mapping[str, Stateful]:
         """All that a checkpoint keeps."""
-        return {"trained": self.updater.model.trained, "optimizer": self.updater.optimizer}
+        return {"trained": self.model.trained, "optimizer": self.updater.optimizer}
 
     def resume(self) -> None:
         """Load the newest whole checkpoint of the run, if there is one."""
@@ -76,7 +85,7 @@ class Training:
 
     def started_event(self) -> Started:
         """Return what there is to report before the first step."""
-        trained, device = self.updater.model.trained, self.updater.model.device
+        trained, device = self.model.trained, self.model.device
         counts = {
             is_class: sum(len(s.images) for s in sets(self.updater.concepts, is_class=is_class))
             for is_class in (False, True)
@@ -134,6 +143,7 @@ class Training:
             self.parts.put_vae_away()
 
     def draw_samples(self, step: int) -> list[Image.Image]:
+        """Sample the prompts and save the images."""
         samples, prompts = self.config.samples, self.config.sample_prompts
         sampler = Sampler.square(
             self.config.resolution,
@@ -143,8 +153,8 @@ class Training:
         )
         seeds = [samples.sample_seed + index for index in range(len(prompts))]
         with torch.no_grad():
-            negative = self.updater.model.encode([samples.sample_negative_prompt])
-            encoded = [self.updater.model.encode([prompt]) for prompt in prompts]
+            negative = self.model.encode([samples.sample_negative_prompt])
+            encoded = [self.model.encode([prompt]) for prompt in prompts]
         pictures: list[Image.Image] = []
         series = draw_series(Drawer.of(self.parts), sampler, encoded, negative, seeds)
         for index, picture in enumerate(series):
@@ -196,7 +206,7 @@ class Training:
         if step < self.config.training.max_train_steps:
             wanted = wanted.with_name(f"{wanted.stem}-step{step:08d}{wanted.suffix}")
         if self.is_main_process:
-            trained = self.updater.model.trained
+            trained = self.model.trained
             wanted = save_lora(wanted, trained, self.config, self.parts.base, step)
         return wanted, "lora"
 
@@ -209,7 +219,7 @@ class Training:
         result, run = self.config.result, self.job.run
         there = len(checkpoint.checkpoints(run.checkpoints))
         to_come = max(1, result.checkpoints_total_limit + 1 - there)
-        file = self.updater.model.trained.num_bytes()  # at most: half precision needs less
+        file = self.model.trained.num_bytes()  # at most: half precision needs less
         states = to_come * self.state_bytes()
         check_space([(run.folder, states), (Path(result.output).parent, file)])
 
