@@ -33,7 +33,7 @@ def test_texts_are_read_as_the_settings_own_type():
     )
     assert config.lora.rank == 8
     assert config.training.learning_rate == 2e-4
-    assert config.instance.flip is True
+    assert config.concepts[0].instance.flip is True
     assert config.result.save_every is None
 
 

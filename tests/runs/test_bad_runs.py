@@ -204,10 +204,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def take_up(folder: Path) -> int:
-    state = tiny_state()
-    found, _ = checkpoint.newest_whole(folder.parent, state)
+    found, _ = checkpoint.newest_whole(folder.parent)
     assert found is not None
-    return checkpoint.resume(found, state, DESCRIBED)
+    return checkpoint.resume(found, tiny_state(), DESCRIBED)
 
 
 def test_the_checkpoint_that_is_spoilt_is_good(saved: Path) -> None:
@@ -263,7 +262,7 @@ def test_a_damaged_checkpoint_is_passed_by_for_the_one_before(kind: str, saved: 
     shutil.copytree(saved, newer)
     DAMAGES[kind](newer)
     with time_limit():
-        assert checkpoint.newest_whole(saved.parent, tiny_state()) == (saved, [newer])
+        assert checkpoint.newest_whole(saved.parent) == (saved, [newer])
 
 
 @pytest.mark.parametrize(

@@ -64,18 +64,18 @@ def test_a_damaged_checkpoint_is_known(tmp_path, name, how):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: 10 if how == "cut" else 0])
-    found, damaged = checkpoint.newest_whole(tmp_path, tiny_state())
+    found, damaged = checkpoint.newest_whole(tmp_path)
     assert found == tmp_path / "step_000001"
     assert damaged == [tmp_path / "step_000002"]
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_never_starts_at_zero(tmp_path):
-    assert checkpoint.newest_whole(tmp_path, tiny_state()) == (None, [])
+    assert checkpoint.newest_whole(tmp_path) == (None, [])
     save_checkpoints(tmp_path, 2)
     for path in checkpoint.checkpoints(tmp_path):
         flip(path / "state.json")
     with pytest.raises(ConfigError, match="Every checkpoint .* is damaged.*backup"):
-        checkpoint.newest_whole(tmp_path, tiny_state())
+        checkpoint.newest_whole(tmp_path)
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(make_config, tmp_path):

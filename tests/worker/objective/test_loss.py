@@ -203,9 +203,11 @@ def test_sdxl_conditioning_is_each_images_own_size_and_crop(make_config, tmp_pat
         scale = 64 / min(width, height)
         left, top = (round(side * scale) - 64 for side in (width, height))
         expected[name] = (height, width, top // 2, left // 2, 64, 64)
-    found = [image.time_ids for image in training.data.instance]
+    found = [image.time_ids for image in training.updater.concepts[0].sets[0].images]
     assert found == list(expected.values())
-    assert {image.time_ids for image in training.data.classes} == {(64, 64, 0, 0, 64, 64)}
+    assert {image.time_ids for image in training.updater.concepts[0].sets[1].images} == {
+        (64, 64, 0, 0, 64, 64)
+    }
 
 
 def test_class_images_of_the_users_own_keep_their_own_conditioning(make_config, tmp_path):
@@ -216,10 +218,12 @@ def test_class_images_of_the_users_own_keep_their_own_conditioning(make_config, 
         "sdxl", class_prompt=CLASS_PROMPT, num_class_images=1, class_images=str(folder)
     )
     training = start(config, tmp_path)
-    assert [image.time_ids for image in training.data.classes] == [(64, 128, 0, 32, 64, 64)]
+    assert [image.time_ids for image in training.updater.concepts[0].sets[1].images] == [
+        (64, 128, 0, 32, 64, 64)
+    ]
 
 
 def test_class_images_see_the_class_prompt(make_config, tmp_path):
     training = start(make_config(class_prompt=CLASS_PROMPT, num_class_images=2), tmp_path)
-    assert {image.prompt for image in training.data.classes} == {CLASS_PROMPT}
-    assert {image.prompt for image in training.data.instance} == {PROMPT}
+    assert {image.prompt for image in training.updater.concepts[0].sets[1].images} == {CLASS_PROMPT}
+    assert {image.prompt for image in training.updater.concepts[0].sets[0].images} == {PROMPT}

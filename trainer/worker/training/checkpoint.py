@@ -73,7 +73,7 @@ def prune(folder: Path, limit: int) -> None:
             shutil.rmtree(going)
 
 
-def newest_whole(folder: Path, parts: Mapping[str, Stateful]) -> tuple[Path | None, list[Path]]:
+def newest_whole(folder: Path) -> tuple[Path | None, list[Path]]:
     """Return the newest checkpoint that is as it was written, and the damaged ones that are newer.
 
     Raises:
@@ -81,7 +81,7 @@ def newest_whole(folder: Path, parts: Mapping[str, Stateful]) -> tuple[Path | No
     """
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
-        if is_whole(path, parts):
+        if is_whole(path):
             return path, damaged
         damaged.append(path)
     if damaged:
@@ -92,14 +92,14 @@ def newest_whole(folder: Path, parts: Mapping[str, Stateful]) -> tuple[Path | No
     return None, []
 
 
-def is_whole(path: Path, parts: Mapping[str, Stateful]) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether every file of a checkpoint has the content that was written."""
-    names = (*map(part_file, parts), STATE)
     try:
         sums = read_object(path / SUMS, MAX_STATE_BYTES, GO_BACK)
-        for name in names:
-            check_is_file(path / name)  # a pipe would be waited for
-        return sums == {name: file_sha256(path / name) for name in names}
+        files = [file for file in path.iterdir() if file.name in sums]
+        for file in files:
+            check_is_file(file)  # a pipe would be waited for
+        return STATE in sums and sums == {file.name: file_sha256(file) for file in files}
     except (OSError, ConfigError):
         return False
 

@@ -1,0 +1,93 @@
+"""Several concepts in one config: the list, its short form, and what is wrong in which concept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trainer.config.config import Config, read_config_file
+from trainer.errors import ConfigError
+
+SHARED = {"base": "a.safetensors", "output": "out.safetensors"}
+DOG = {"instance_images": ["dogs"], "instance_prompt": "a photo of sks dog"}
+CAT = {"instance_images": ["cats"], "instance_prompt": "a photo of ohwx cat"}
+
+
+def test_flat_settings_are_one_concept():
+    config = Config.from_values(SHARED | DOG | {"class_prompt": "a dog"})
+    (concept,) = config.concepts
+    assert concept.instance.instance_images == ("dogs",)
+    assert concept.prior.class_prompt == "a dog"
+    assert "concepts" not in config.to_dict() and "concepts" not in config.flat()
+
+
+def test_settings_outside_of_the_list_apply_to_every_concept_that_has_none_of_its_own():
+    own = {"resolution": 768, "class_prompt": "a cat"}
+    config = Config.from_values(
+        SHARED | {"resolution": 640, "flip": True, "concepts": [DOG, CAT | own]}
+    )
+    first, second = config.concepts
+    assert (first.instance.resolution, second.instance.resolution) == (640, 768)
+    assert first.instance.flip and second.instance.flip
+    assert (first.prior.enabled, second.prior.enabled) == (False, True)
+    assert config.resolution == 768
+    assert config.sample_prompts == ["a photo of sks dog", "a photo of ohwx cat"]
+
+
+@pytest.mark.parametrize("concepts", [[DOG], [DOG, CAT | {"concept_weight": 3}]])
+def test_a_config_is_the_same_after_every_form(concepts, tmp_path):
+    config = Config.from_values(SHARED | {"concepts": concepts})
+    assert Config.from_json(config.to_json()) == config
+    assert Config.from_values(config.flat()) == config
+    path = tmp_path / "config.json"
+    path.write_text(config.to_json(), "utf-8")
+    assert Config.from_values(read_config_file(path)) == config
+
+
+def test_settings_of_a_concept_may_stand_in_their_groups():
+    nested = {"instance": DOG, "prior": {"class_prompt": "a dog"}}
+    config = Config.from_dict(SHARED | {"concepts": [nested, CAT]})
+    assert config.concepts[0].prior.class_prompt == "a dog"
+
+
+def test_a_change_of_a_concepts_setting_reaches_every_concept():
+    config = Config.from_values(SHARED | {"concepts": [DOG, CAT]})
+    changed = config.with_values(resolution=256, rank=4)
+    assert [c.instance.resolution for c in changed.concepts] == [256, 256]
+    assert changed.lora.rank == 4
+
+
+def test_every_path_is_changed():
+    with_classes = CAT | {"class_prompt": "a cat", "class_images": "classes"}
+    config = Config.from_values(SHARED | {"concepts": [DOG, with_classes]})
+    changed = config.with_paths(lambda path: f"/x/{path}")
+    assert [c.instance.instance_images for c in changed.concepts] == [("/x/dogs",), ("/x/cats",)]
+    assert changed.concepts[1].prior.class_images == "/x/classes"
+    assert changed.model.base == "/x/a.safetensors"
+
+
+BAD = {
+    "no list": ({"concepts": DOG}, "concepts is not a list"),
+    "no objects": ({"concepts": ["dogs"]}, "concepts is not a list of objects"),
+    "empty": ({"concepts": []}, "0 concepts"),
+    "missing prompt": ({"concepts": [DOG, {"instance_images": ["x"]}]}, "Concept 2: .* missing"),
+    "empty prompt": ({"concepts": [DOG, CAT | {"instance_prompt": " "}]}, "Concept 2: .* empty"),
+    "unknown name": ({"concepts": [DOG, CAT | {"instanceprompt": "x"}]}, "Concept 2: There is no"),
+    "another group's": ({"concepts": [DOG, CAT | {"rank": 8}]}, "no setting 'rank'"),
+    "bad value": ({"concepts": [CAT | {"concept_weight": 0}, DOG]}, "Concept 1: concept_weight"),
+    "too many": ({"concepts": [DOG] * 101}, "101 concepts"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_wrong_says_in_which_concept(kind):
+    values, message = BAD[kind]
+    with pytest.raises(ConfigError, match=message):
+        Config.from_values(SHARED | values)
+
+
+def test_a_list_in_json_text_is_read_with_its_groups():
+    text = json.dumps({"model": {"base": "a"}, "result": {"output": "b.safetensors"},
+                       "concepts": [{"instance": DOG}, CAT]})  # fmt: skip
+    assert len(Config.from_json(text).concepts) == 2

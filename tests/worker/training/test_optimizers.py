@@ -1,0 +1,70 @@
+"""The optimizer's contract: whatever it keeps of the weights outlives a checkpoint."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.config.optimization import TrainingConfig
+from trainer.config.trained import LoraConfig
+from trainer.worker.device.device import make_accelerator
+from trainer.worker.trainable.contract import Trained
+from trainer.worker.trainable.lora import Lora, inject
+from trainer.worker.training.optimizers import ADAMW, Optimizer, OptimizerKind
+
+SGD = OptimizerKind(
+    make=lambda groups, training: torch.optim.SGD(groups, momentum=0.9),
+    state_of=lambda weight: {"momentum_buffer": weight},
+    state_bytes=4,
+    scratch_bytes=0,
+)
+KINDS = {"adamw": ADAMW, "sgd": SGD}
+
+
+def optimizer_of(kind: OptimizerKind) -> Optimizer:
+    torch.manual_seed(0)
+    layers = inject("lora_unet", nn.Sequential(nn.Linear(4, 4)), {"r": 2, "target_modules": ["0"]})
+    trained = Trained([Lora("unet", layers, LoraConfig(rank=2))])
+    trained.initialize(0)
+    return Optimizer(kind, trained, TrainingConfig(), make_accelerator("no"))
+
+
+def step(optimizer: Optimizer, number: int) -> None:
+    rng = torch.Generator().manual_seed(number)
+    for parameter in optimizer.trained.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=rng)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_steps_equal_two_a_save_a_load_and_two_more(kind):
+    straight, before, after = (optimizer_of(KINDS[kind]) for _ in range(3))
+    for number in range(4):
+        step(straight, number)
+    for number in range(2):
+        step(before, number)
+    after.trained.load(before.trained.tensors())
+    after.load(before.tensors())
+    for number in range(2, 4):
+        step(after, number)
+    for name, value in straight.trained.tensors().items():
+        assert torch.equal(value, after.trained.tensors()[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_is_as_large_as_was_said(kind):
+    optimizer = optimizer_of(KINDS[kind])
+    needed = optimizer.bytes_for_update()
+    step(optimizer, 0)
+    steps = [value for name, value in optimizer.tensors().items() if name.endswith(".step")]
+    kept = sum(value.nbytes for value in optimizer.tensors().values())
+    assert kept - sum(value.nbytes for value in steps) == optimizer.num_bytes()
+    assert needed - optimizer.bytes_for_update() == optimizer.num_bytes()
+
+
+def test_the_state_of_another_optimizer_is_refused_by_a_name():
+    adamw, sgd = (optimizer_of(kind) for kind in KINDS.values())
+    step(adamw, 0)
+    with pytest.raises(ValueError, match="lora_down.weight"):
+        sgd.load(adamw.tensors())
