@@ -222,13 +222,13 @@ def make_config(values: dict, *, classes: object = None, **photo_settings: objec
 
 
 def test_class_images_on_the_wire_bring_their_prompt_and_number():
-    prior = make_config({"num_class_images": 100}, classes=class_images()).prior
+    prior = make_config({"num_class_images": 100}, classes=class_images()).concepts[0].prior
     assert prior.class_images == "classes"
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a cat", 7)
 
 
 def test_without_them_the_photos_class_prompt_counts():
-    prior = make_config({"num_class_images": 12}).prior
+    prior = make_config({"num_class_images": 12}).concepts[0].prior
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a dog", 12)
     assert prior.class_images is None
 
