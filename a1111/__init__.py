@@ -1,1 +1,1 @@
-"""The tab for AUTOMATIC1111 and Forge: thin adapters round the trainer."""
+"""The AUTOMATIC1111 and Forge tab: thin adapters around the trainer."""

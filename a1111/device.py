@@ -1,4 +1,4 @@
-"""The GPU goes from the host to the trainer and back; meanwhile the host generates no images."""
+"""Hands the GPU to the trainer and back; image generation is refused meanwhile."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from modules.call_queue import queue_lock
 
 from .jobs import JOBS, Job
 
+__all__ = ["Guard", "WebUI", "model_loaded"]
+
 POLL_SEC = 0.2
 
 
 class WebUI:
-    """A1111 or Forge as a job needs it."""
+    """A1111 or Forge as the host of a job."""
 
     @contextmanager
     def device(self, job: Job) -> Iterator[None]:
-        """Unload the host's model when its current image is done, and bring it back."""
+        """Unload the host's model after its current image, and restore it when the job ends."""
         if not lock_host(job):
             yield
             return
@@ -37,16 +39,16 @@ class WebUI:
                 job.has_device = False
 
     def refresh(self) -> None:
-        """Let the host's Lora page read its folder again."""
+        """Refresh the host's list of LoRAs."""
         for page in ui_extra_networks.extra_pages:
             if page.name == "lora":
                 page.refresh()
 
 
 def lock_host(job: Job) -> bool:
-    """Wait for the host's current image; False if a stop was requested meanwhile."""
+    """Wait for the current image, then lock the host; return False if a stop was requested."""
     while not queue_lock.acquire(blocking=False):
-        job.tell("Waiting for the current image generation to finish")
+        job.report("Waiting for the current image generation to finish")
         if job.stopping:
             return False
         time.sleep(POLL_SEC)
@@ -54,44 +56,46 @@ def lock_host(job: Job) -> bool:
 
 
 def unload() -> None:
-    """Free the GPU; `shared.sd_model` would load a model first."""
+    """Free GPU memory; reading `shared.sd_model` instead could load a model."""
     if model := sd_models.model_data.sd_model:
         sd_models.unload_model_weights(model)
     devices.torch_gc()
 
 
 def restore() -> None:
-    """Bring the host's model back; Forge does that by itself."""
+    """Move the host's model back to the GPU; Forge does this itself."""
     if model := sd_models.model_data.sd_model:
         sd_models.send_model_to_device(model)
 
 
 def device_taken() -> bool:
-    """Whether the trainer has the GPU."""
+    """Return whether the trainer is using the GPU."""
     return JOBS.running is not None and JOBS.running.has_device
 
 
 def model_loaded(_model: Any) -> None:
-    """Whoever chooses another checkpoint while the trainer has the GPU: it waits in memory."""
+    """Move a checkpoint that is selected during training off the GPU."""
     if device_taken():
         unload()
 
 
 class Training(RuntimeError):
-    """Why the host generates no images now."""
+    """Image generation was refused because the trainer is using the GPU."""
 
 
 class Guard(scripts.Script):
-    """Refuses to generate images while the trainer has the GPU."""
+    """Refuses image generation while the trainer is using the GPU."""
 
     def title(self) -> str:
+        """Return the script's name."""
         return "DreamBooth"
 
     def show(self, is_img2img: bool) -> Any:
+        """Return that the script runs with every image."""
         return scripts.AlwaysVisible
 
     def before_process(self, p: Any, *_args: Any) -> None:
-        """Let generation fail at its first use of the model; the host hides errors raised here."""
+        """Make generation fail when it first uses the model; the host hides errors raised here."""
         if device_taken():
             p.init = refuse
 

@@ -1,4 +1,4 @@
-"""Which settings the tab shows where; all others come from the host."""
+"""Where the tab shows each setting; the remaining settings come from the host."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from ..trainer.config.fields import to_field
 from ..trainer.config.presets import PRESETS
 from ..trainer.config.settings import Setting, settings_of
 from ..trainer.model_files.families import FAMILIES
+
+__all__ = [
+    "ADVANCED",
+    "CLASS_IMAGES",
+    "EXAMPLES",
+    "FAMILY_PRESETS",
+    "LEARNING",
+    "PHOTOS",
+    "PRESET_FIELDS",
+    "SETTINGS",
+    "SHOWN",
+    "TITLES",
+    "WORDS",
+    "label",
+    "preset_fields",
+]
 
 FROM_HOST = frozenset(["base", "instance_images", "output"])
 WORDS = ("instance_prompt", "class_prompt")
@@ -26,22 +42,21 @@ TITLES = {
     "prior": "Class images",
     "lora": "LoRA",
     "training": "Training",
-    "samples": "Pictures drawn while training",
+    "samples": "Samples during training",
     "result": "Saving",
 }
 LABELS = {
-    "instance_prompt": "Instance prompt, with the trigger word",
+    "instance_prompt": "Instance prompt (with trigger word)",
     "num_class_images": "Number of class images",
-    "prior_loss_weight": "Weight of the class images",
     "max_train_steps": "Steps",
     "rank": "LoRA rank",
     "vae": "VAE file",
-    "class_images": "Folder of class images",
+    "class_images": "Class image folder",
     "num_crops": "Crops per photo",
-    "sample_every": "Steps between pictures",
+    "sample_every": "Steps between samples",
     "save_every": "Steps between checkpoints",
-    "checkpoints_total_limit": "Checkpoints kept",
-    "train_text_encoder": "Train the text encoder too",
+    "checkpoints_total_limit": "Checkpoints to keep",
+    "train_text_encoder": "Also train the text encoder",
     "snr_gamma": "Min-SNR gamma",
 }
 EXAMPLES = {"instance_prompt": "a photo of sks dog", "class_prompt": "a photo of a dog"}
@@ -50,13 +65,13 @@ FAMILY_PRESETS = {name: family.preset for name, family in FAMILIES.items()}
 
 
 def label(name: str) -> str:
-    """What stands over a setting's field."""
+    """Return the label of a setting's field."""
     words = name.removeprefix("class_").removeprefix("sample_") if name not in WORDS else name
     return LABELS.get(name, words.replace("_", " ").capitalize().replace("Lr ", "LR "))
 
 
 def preset_fields(preset: str) -> list[object]:
-    """Returns what a preset puts into each of the fields that any preset fills in."""
+    """Return a preset's value for every field that some preset sets."""
     values = PRESETS[preset].values
     specs = (SETTINGS[name] for name in PRESET_FIELDS)
     return [to_field(spec, values.get(spec.name, spec.default)) for spec in specs]

@@ -1,4 +1,4 @@
-"""The tab's fields, made from the trainer's settings."""
+"""The tab's fields, generated from the trainer's settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PER_ROW = 3
 
 
 def kept(component: Any) -> Any:
-    """Returns a component whose value and bounds the host does not store and show for ever."""
+    """Return the component, excluded from the defaults that the host saves in ui-config.json."""
     component.do_not_save_to_config = True
     return component
 
 
 def setting_field(name: str) -> Any:
-    """Returns the field that shows a setting with its default and help."""
+    """Return the field for a setting, with its default and help text."""
     spec = SETTINGS[name]
     shown: dict[str, Any] = {
         "value": field_default(spec),
@@ -41,7 +41,7 @@ def setting_field(name: str) -> Any:
 
 
 def setting_rows(names: Iterable[str]) -> dict[str, Any]:
-    """Returns fields in rows, by their settings' names."""
+    """Lay out fields in rows; return them by setting name."""
     found: dict[str, Any] = {}
     listed = list(names)
     for start in range(0, len(listed), PER_ROW):

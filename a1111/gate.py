@@ -1,4 +1,4 @@
-"""Who may use the tab's routes: whoever may use the host's page."""
+"""Access to the tab's routes, limited to users of the host's page or API."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+__all__ = ["Gate"]
+
 KEY_HEADER = "x-dreambooth-key"
 
 
 class Request(Protocol):
-    """What is looked at of a request; fastapi's own fits."""
+    """The parts of a request that are checked, as in fastapi's `Request`."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...
@@ -24,13 +26,13 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class Gate:
-    """The locks that the host was started with.
+    """The login options the host was started with.
 
     Args:
         page_login: the page asks for a login (--gradio-auth).
-        sessions: the tokens of those who have logged in there.
-        api_accounts: "user:password" of those who may use the host's API (--api-auth).
-        key: a secret that only the page holds, which other sites' pages cannot know.
+        sessions: tokens of logged-in users.
+        api_accounts: "user:password" pairs for the host's API (--api-auth).
+        key: a secret known only to the page, so that other sites cannot send requests for it.
     """
 
     page_login: bool
@@ -39,7 +41,7 @@ class Gate:
     key: str
 
     def admits(self, request: Request) -> bool:
-        """Whether a request may read: by the page's login, else by the API's or as the page."""
+        """Return whether a request may read: by page login if set, else by API account or key."""
         if self.page_login:
             return any(
                 name.startswith("access-token") and value in self.sessions
@@ -50,7 +52,7 @@ class Gate:
         return self.from_page(request) or matches(given_account(request), self.api_accounts)
 
     def from_page(self, request: Request) -> bool:
-        """Whether a request shows the page's key; without it nothing can be changed."""
+        """Return whether a request carries the page's key, which every change requires."""
         given = request.headers.get(KEY_HEADER) or request.query_params.get("key", "")
         return matches(given, [self.key])
 
@@ -64,5 +66,5 @@ def given_account(request: Request) -> str:
 
 
 def matches(given: str, allowed: Iterable[str]) -> bool:
-    """Compare in a time that tells nothing."""
+    """Compare in constant time."""
     return any([secrets.compare_digest(given.encode(), text.encode()) for text in allowed])

@@ -1,4 +1,4 @@
-"""Earlier runs as the page lists them, and the images that it may ask for."""
+"""The list of earlier runs, and the images that the page may request."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..trainer.runs.history import past_run, runs_in
 from ..trainer.runs.run import Run
 from ..trainer.runs.wording import end_text
 
-__all__ = ["find_run", "lora_prompt", "newest", "pictures", "run_views"]
+__all__ = ["find_run", "pictures", "run_views"]
 
 MAX_RUNS = 50
-SPECIAL = re.compile(r"[\\()\[\]]")  # of the host's prompts; the trainer takes prompts literally
+SPECIAL = re.compile(r"[\\()\[\]]")  # syntax in the host's prompts, plain text in the trainer's
 
 
 def newest(folder: Path) -> dict[str, Run]:
-    """Returns the newest runs by name, newest first."""
+    """Return the newest runs by name, newest first."""
     return {run.folder.name: run for run in runs_in(folder)[:MAX_RUNS]}
 
 
 def find_run(folder: Path, name: str) -> Run:
-    """Returns a run of the list.
+    """Return a listed run.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no such run.
     """
     run = newest(folder).get(name)
     if run is None:
@@ -38,10 +38,10 @@ def find_run(folder: Path, name: str) -> Run:
 
 
 def run_views(folder: Path, running: str | None) -> list[dict[str, Any]]:
-    """Returns every run as JSON; one whose config is damaged is left out.
+    """Return the listed runs as JSON, without those whose config is damaged.
 
     Args:
-        running: name of the run in training.
+        running: name of the run that is training now.
     """
     views: list[dict[str, Any]] = []
     for name, run in newest(folder).items():
@@ -70,12 +70,12 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
 
 
 def lora_prompt(lora: Path, prompt: str) -> str:
-    """Returns the prompt with which the host uses a LoRA."""
+    """Return a prompt that applies a LoRA in the host."""
     return f"{SPECIAL.sub(lambda found: chr(92) + found.group(), prompt)} <lora:{lora.stem}:1>"
 
 
 def pictures(run: Run) -> dict[str, dict[str, Path]]:
-    """Returns the files that the page may see, by kind and id; nothing else of a run is sent."""
+    """Return the images of a run by kind and id; no other file is ever sent."""
     folders = {
         "sample": run.samples,
         "before": run.folder / "compare" / "before",

@@ -1,4 +1,4 @@
-"""The one job that may run, and all that the page asks of it; outlives the host's "Reload UI"."""
+"""The current job and its state for the page; survives the host's "Reload UI"."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ from ..trainer.runs.view import View
 from ..trainer.runs.wording import SAVING, end_text, progress_text, warning_text
 from ..trainer.runs.worker import Worker
 
+__all__ = ["JOBS", "Host", "Job", "Jobs"]
+
 Kind = Literal["train", "class_images", "compare"]
-STOP_SEC = 600  # a stop saves first; a worker that takes longer is killed
-NOTHING_YET = "Stopping before training starts; waiting for the current task to end …"
+STOP_SEC = 600  # time to save when stopping; after that the worker is killed
+NOTHING_YET = "Stopping before training starts; waiting for the current task to finish …"
 RESUME = "Resume it under Earlier runs."
-DONE: dict[Kind, str] = {  # what to do with the result
+DONE: dict[Kind, str] = {  # appended to the last message of a finished job
     "train": "",
-    "class_images": "Trainings with the same settings will use these class images.",
-    "compare": "The images before and after are under Earlier runs.",
+    "class_images": "Training with the same settings will reuse these class images.",
+    "compare": "The before/after images are under Earlier runs.",
 }
 MAX_POINTS = 300  # of the loss curve
 
 
 class Host(Protocol):
-    """What a job needs of the host."""
+    """What a job needs from the host."""
 
     def device(self, job: Job) -> AbstractContextManager[None]:
-        """Take the GPU from the host when its present image is done, and give it back."""
+        """Take the GPU once the host's current image is finished, and return it afterwards."""
         ...
 
     def refresh(self) -> None:
-        """Let the host see new LoRA files."""
+        """Make the host list new LoRA files."""
         ...
 
 
 class Job:
-    """One job of the worker, and how far it is.
+    """One job of the worker, and its progress.
 
     Args:
-        name: of the run, or what is made.
-        order: what the worker is told to do.
+        name: name of the run, or of what is generated.
+        order: the order for the worker.
     """
 
     def __init__(self, kind: Kind, name: str, order: orders.Order) -> None:
@@ -64,13 +66,13 @@ class Job:
         self.worker: Worker | None = None
         self.lock = threading.Lock()
 
-    def tell(self, text: str) -> None:
-        """Say what is being done."""
+    def report(self, text: str) -> None:
+        """Show what is being done, unless the job is stopping."""
         if not self.stopping:
             self.text = text
 
     def stop(self) -> None:
-        """Save and end; a job that has not begun ends at once."""
+        """Stop and save; a job that has not started ends immediately."""
         with self.lock:
             self.stopping = True
             worker = self.worker
@@ -82,7 +84,7 @@ class Job:
             timer.start()
 
     def follow(self) -> Last:
-        """Do the job in the worker; returns its last event."""
+        """Run the job in the worker; return its last event."""
         with self.lock:
             if self.stopping:
                 return events.Stopped(0, "", "", resumable=False)
@@ -91,18 +93,18 @@ class Job:
             for event in worker.events():
                 self.hear(event)
         finally:
-            worker.stop(STOP_SEC)  # it has ended, unless hearing it failed
-        assert self.heard.end is not None  # a worker always has a last event
+            worker.stop(STOP_SEC)  # already ended, unless handling an event failed
+        assert self.heard.end is not None  # every worker sends a last event
         return self.heard.end
 
     def hear(self, event: events.Event) -> None:
-        """Take in an event."""
+        """Update the state from an event."""
         self.heard.hear(event)
         self.text = SAVING if self.stopping else self.heard.stage
 
     def view(self) -> dict[str, Any]:
-        """Returns all that the page shows, as JSON."""
-        heard = self.heard  # grows in another thread meanwhile
+        """Return everything that the page shows, as JSON."""
+        heard = self.heard  # another thread updates it
         return {
             "id": self.began,
             "kind": self.kind,
@@ -120,7 +122,7 @@ class Job:
 
 
 def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Returns at most MAX_POINTS points, each the mean of a few."""
+    """Return at most MAX_POINTS points by averaging neighbors."""
     size = -(-len(points) // MAX_POINTS) or 1
     parts = [points[start : start + size] for start in range(0, len(points), size)]
     return [(part[-1][0], round(fmean(loss for _, loss in part), 5)) for part in parts]
@@ -131,7 +133,7 @@ def sample_view(sample: events.Sample) -> dict[str, Any]:
 
 
 def end_view(last: Last, kind: Kind) -> dict[str, Any]:
-    """Returns how it ended: state, text, and whether there is a LoRA to use."""
+    """Return how a job ended: state, text, and whether there is a LoRA to use."""
     done = isinstance(last, events.Finished)
     text = end_text(last, resume=RESUME if kind == "train" else "")
     return {
@@ -142,7 +144,7 @@ def end_view(last: Last, kind: Kind) -> dict[str, Any]:
 
 
 class Jobs:
-    """The job that runs, or ran last; never two at once."""
+    """The running job or the last one; only one runs at a time."""
 
     def __init__(self) -> None:
         self.current: Job | None = None
@@ -150,50 +152,50 @@ class Jobs:
 
     @property
     def running(self) -> Job | None:
-        """The job that has not ended, if there is one."""
+        """The running job, if any."""
         job = self.current
         return job if job is not None and job.last is None else None
 
     def start(self, make_job: Callable[[], Job], host: Host) -> None:
-        """Begin a job in a thread, and return.
+        """Start a job in a thread and return.
 
         Args:
-            make_job: called where no other job runs, and not by two windows at once; what it
-                makes or removes on the disk is then for a job that begins.
+            make_job: called only when no other job is running, and never twice at once, so it may
+                create and delete files for the job.
 
         Raises:
-            ConfigError: another job runs, or what `make_job` refuses.
+            ConfigError: another job is running, or `make_job` raised it.
         """
         with self.lock:
             if self.running:
-                hint = "Wait until it ends, or stop it first."
+                hint = "Wait until it finishes, or stop it."
                 raise ConfigError(f"“{self.running.name}” is already running.", hint)
             self.current = job = make_job()
         threading.Thread(target=do, args=(job, host), name="dreambooth-job", daemon=True).start()
 
 
 def do(job: Job, host: Host) -> None:
-    """Do a job from beginning to end; whatever happens, it has a last event then."""
+    """Run a job; whatever happens, it ends with a last event."""
     last: Last | None = None
     try:
         if not environment.is_ready():
-            environment.build(job.tell)
+            environment.build(job.report)
         with host.device(job):
             last = job.follow()
         host.refresh()
     except ConfigError as error:
         last = events.Failed("config", error.message, error.hint, "")
-    except Exception as error:  # the thread's edge: the page must hear of it
+    except Exception as error:  # the thread's edge: the error must reach the page
         traceback.print_exc()
         hint = "This is a bug. Please report it with the host's console output."
         last = last or events.Failed("internal", f"{type(error).__name__}: {error}", hint, "")
     finally:
-        forget_unbegun(job)
+        discard_unstarted(job)
         job.last = last or events.Failed("internal", "The job was lost.", "", "")
 
 
-def forget_unbegun(job: Job) -> None:
-    """Remove what is left of a training that never began."""
+def discard_unstarted(job: Job) -> None:
+    """Remove the folder of a training that never started."""
     run = Run(Path(job.order.run))
     if job.kind == "train" and not run.config.exists():
         run.discard()

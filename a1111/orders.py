@@ -1,4 +1,4 @@
-"""From the tab's fields to the worker's orders."""
+"""Turns the tab's fields into orders for the worker."""
 
 from __future__ import annotations
 
@@ -22,13 +22,23 @@ from . import photos
 from .fields import SETTINGS
 from .jobs import Job
 
-WORK = ".work"  # where jobs that are no training keep their log; no run can have this name
-COMPARED = 3  # pictures before and after
+__all__ = [
+    "Form",
+    "Places",
+    "class_images_job",
+    "compare_job",
+    "instance_config",
+    "resume_job",
+    "train_job",
+]
+
+WORK = ".work"  # logs of jobs other than trainings; no run can have this name
+COMPARED = 3  # images before and after
 
 
 @dataclass(frozen=True)
 class Places:
-    """The host's folders, and its checkpoints by the names that its own lists show."""
+    """The host's folders, and its checkpoints by the names it lists them under."""
 
     runs: Path
     loras: Path
@@ -36,12 +46,13 @@ class Places:
 
     @property
     def uploads(self) -> Path:
+        """Where copies of uploaded photos are kept."""
         return self.runs / "cache" / "photos"
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the tab's fields hold when a button is pressed."""
+    """The contents of the tab's fields when a button is clicked."""
 
     uploads: Sequence[Path]
     folder: str
@@ -50,21 +61,22 @@ class Form:
     values: Mapping[str, Any]
 
     def settings(self) -> dict[str, Any]:
+        """Return the fields as values of settings, not yet checked."""
         return {name: from_field(SETTINGS[name], value) for name, value in self.values.items()}
 
 
 def base_path(places: Places, name: str, vae: str | None) -> str:
-    """The file of a checkpoint in the host's list, which must be one that can be trained.
+    """Return the file of a listed checkpoint.
 
     Args:
         vae: a file that replaces the checkpoint's own VAE.
 
     Raises:
-        ConfigError: there is none, or it is something else.
+        ConfigError: there is no such checkpoint, or it cannot be trained.
     """
     if not places.checkpoints:
         hint = "Put a .safetensors file of SD 1.x, 2.x or SDXL into models/Stable-diffusion."
-        raise ConfigError("There is no checkpoint.", f"{hint} Then press the refresh button.")
+        raise ConfigError("No checkpoint found.", f"{hint} Then click the refresh button.")
     if name not in places.checkpoints:
         raise ConfigError(f"There is no checkpoint {name!r:.200}.", "Choose one from the list.")
     require_base(places.checkpoints[name], vae_given=bool(vae))
@@ -72,26 +84,30 @@ def base_path(places: Places, name: str, vae: str | None) -> str:
 
 
 def instance_config(form: Form, places: Places) -> InstanceConfig:
-    """The photos and how they are cropped."""
+    """Return the settings of the photos.
+
+    Raises:
+        ConfigError: there are no photos, or a setting is invalid.
+    """
     return read_group(InstanceConfig, {**form.settings(), "instance_images": sources(form, places)})
 
 
 def sources(form: Form, places: Places) -> tuple[str, ...]:
-    """The folder that the user names, else the uploads in a folder of their own."""
+    """Return the given folder, or else a folder with copies of the uploads."""
     named = form.folder.strip().strip('"')
     if not named:
         return (str(photos.keep(form.uploads, places.uploads)),)
     folder = Path(named).expanduser()
     if not folder.is_absolute() or not folder.is_dir():
-        raise ConfigError(f"There is no folder {named!r:.200}.", "Give a full path.")
+        raise ConfigError(f"There is no folder {named!r:.200}.", "Enter the full path of a folder.")
     return (str(folder),)
 
 
 def train_job(form: Form, places: Places) -> Job:
-    """A new training.
+    """Create a run, and return the job that trains it.
 
     Raises:
-        ConfigError: what is missing or wrong in the fields.
+        ConfigError: a field is missing or invalid.
     """
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")
@@ -106,13 +122,13 @@ def train_job(form: Form, places: Places) -> Job:
     )
     find_photos(config.concepts[0].instance.instance_images)
     run = Run(new_folder(places.runs, name))
-    output = str(places.loras / f"{run.folder.name}.safetensors")  # the run's own, with its number
+    output = str(places.loras / f"{run.folder.name}.safetensors")  # with the run's number
     config = replace(config, result=replace(config.result, output=output))
     return training(run, config, resume=False)
 
 
 def resume_job(run: Run) -> Job:
-    """A stopped training once more, with the settings that it had."""
+    """Return the job that resumes a stopped run with its own settings."""
     return training(run, Config.from_values(read_config_file(run.config)), resume=True)
 
 
@@ -121,16 +137,20 @@ def training(run: Run, config: Config, *, resume: bool) -> Job:
 
 
 def class_images_job(form: Form, places: Places) -> Job:
-    """Class images alone, which later trainings with the same settings use."""
+    """Return the job that generates class images for later runs with the same settings.
+
+    Raises:
+        ConfigError: a field is missing or invalid.
+    """
     settings = form.settings()
     if not read_group(PriorConfig, settings).enabled:
-        raise ConfigError("There is no class prompt.", 'Name the class, as in "a photo of a dog".')
+        raise ConfigError("class_prompt is empty.", 'Name the class, as in "a photo of a dog".')
     settings["base"] = base_path(places, form.base, settings.get("vae"))
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
 
 
 def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Images of a run's prompts without and with its LoRA."""
+    """Return the job that samples a run's prompts without and with its LoRA."""
     folder = run.folder / "compare"
     shutil.rmtree(folder, ignore_errors=True)
     config = Config.from_values(read_config_file(run.config)).to_dict()

@@ -1,4 +1,4 @@
-"""The photos as the tab holds them: uploads kept in a folder, and a look at the set."""
+"""The tab's photos: keeps copies of uploads, and previews crops and warnings."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ from ..trainer.prompts.tokenizer import token_count
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Look", "keep", "look_at"]
+
 MAX_PHOTOS = 1000
-SHOWN = 64  # crops; all of them could be gigabytes
-GIVE_PHOTOS = "Drop some into the field, or give a folder."
+SHOWN = 64  # crops in the preview; all of them could be gigabytes
+GIVE_PHOTOS = "Drop photos into the field, or enter a folder."
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the tab shows of a set of photos: crops with their file's name, and the report."""
+    """The preview of a set of photos: crops with file names, and the report as HTML."""
 
     crops: Sequence[tuple[Image, str]]
     report: str
 
 
 def keep(uploads: Sequence[Path], store: Path) -> Path:
-    """Put uploaded files, each in a folder of its own, together; the same files only once.
+    """Copy uploads into one folder and return it; the same files share a folder.
 
-    The host's folder of uploads is emptied now and then, and a run may be resumed much later.
+    The host clears its own uploads from time to time, but a run may be resumed much later.
 
     Raises:
-        ConfigError: there are none, very many, one is gone, or all of them are empty.
+        ConfigError: there are no files, too many, one is missing, or all of them are empty.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
     if len(uploads) > MAX_PHOTOS:
-        raise ConfigError(f"There are {len(uploads):,} photos.", f"Give at most {MAX_PHOTOS}.")
+        raise ConfigError(f"There are {len(uploads):,} photos.", f"Use at most {MAX_PHOTOS:,}.")
     for path in uploads:
         if not path.is_file():
-            raise ConfigError(f"The photo {path.name!r:.99} is gone.", "Upload it again.")
+            raise ConfigError(f"Photo {path.name!r:.99} is missing.", "Upload it again.")
     if not any(path.stat().st_size for path in uploads):
-        raise ConfigError("The photos have not arrived yet.", "Wait a little, and try again.")
+        raise ConfigError("Photos are still uploading.", "Try again when they finish.")
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"
@@ -66,10 +68,10 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
 
 
 def look_at(config: InstanceConfig) -> Look:
-    """Load and check the photos, and cut the first crops as they will be trained.
+    """Load and check the photos; return the first training crops and the report.
 
     Raises:
-        ConfigError: one cannot be used and is not to be skipped, or none is left.
+        ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
     skipped: list[ConfigError] = []
     photos = load_photos(config, skipped.append)
@@ -84,14 +86,15 @@ def named_crops(photos: Sequence[Photo], config: InstanceConfig) -> Iterator[tup
 
 
 def report_html(report: Report, skipped: Sequence[ConfigError]) -> str:
-    """The report's warnings as a list; names and prompts in it are text, never HTML."""
+    """Return the report as an HTML list; file names and prompts are escaped."""
     number = len(report.photos)
-    items = [("Left out", str(error)) for error in skipped]
+    items = [("Skipped", str(error)) for error in skipped]
     items += [("All photos", note_text(note)) for note in report.notes]
     for photo in report.photos:
         items += [(photo.photo.path.name, note_text(note)) for note in photo.notes]
     rows = "".join(f"<li><b>{escape(name)}</b> {escape(text)}</li>" for name, text in items)
-    head = f"{number} photo{'s' if number != 1 else ''}, " + ("hints:" if rows else "all fine.")
+    found = "to improve:" if rows else "no problems found."
+    head = f"{number} photo{'s' if number != 1 else ''}, {found}"
     return f"<div class='dreambooth-report'>{head}<ul>{rows}</ul></div>"
 
 

@@ -1,4 +1,4 @@
-"""Where the host keeps files, and which checkpoints it has."""
+"""The host's folders and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from modules.paths_internal import default_output_dir
 
 from .orders import Places
 
+__all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder"]
+
 
 def places() -> Places:
-    """The host's folders as they are now."""
+    """Return the host's current folders and checkpoints."""
     return Places(runs_folder(), loras_folder(), checkpoints())
 
 
 def runs_folder() -> Path:
-    """One folder a training, beside the cache."""
+    """Return the folder that holds one folder per run, and the cache."""
     return Path(default_output_dir).absolute() / "dreambooth"
 
 
 def loras_folder() -> Path:
-    """Where the host looks for LoRAs."""
-    given = getattr(shared.cmd_opts, "lora_dir", None)  # unknown without the host's Lora extension
+    """Return the folder where the host looks for LoRAs."""
+    given = getattr(shared.cmd_opts, "lora_dir", None)  # absent without the Lora extension
     return Path(given or Path(paths.models_path, "Lora")).absolute()
 
 
 def checkpoints() -> dict[str, str]:
-    """The files of the host's list by the names that it shows."""
+    """Return the files of the host's checkpoints, by the names in its list."""
     return {info.name: info.filename for info in sd_models.checkpoints_list.values()}
 
 
-def present_checkpoint() -> str | None:
-    """The one that the host draws with, else the first."""
+def current_checkpoint() -> str | None:
+    """Return the name of the checkpoint selected in the host, or else of the first one."""
     info = sd_models.checkpoint_aliases.get(shared.opts.sd_model_checkpoint)
     return info.name if info else next(iter(checkpoints()), None)

@@ -1,4 +1,4 @@
-"""What the page asks while it is open: how the job goes, the earlier runs, and their pictures."""
+"""The page's HTTP routes: the current job, earlier runs, and their images."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
 from .places import places, runs_folder
 
+__all__ = ["add_routes", "new_key"]
+
 PREFIX = "/dreambooth"
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-keys: list[str] = []  # of the page that is being made
+keys: list[str] = []  # one: the key of the page being built
 
 
 def new_key() -> str:
-    """The secret of a page that is being made."""
+    """Create the secret of the page being built, and return it."""
     keys[:] = [secrets.token_urlsafe(16)]
     return keys[0]
 
 
 def add_routes(demo: Any, app: FastAPI) -> None:
-    """Add the routes to the host's server; without its page there are none."""
+    """Add the routes to the host's server, unless it runs without a page (--nowebui)."""
     if demo is None:
         return
-    server: Any = app  # gradio's, with its accounts and sessions
+    server: Any = app  # gradio's app, with accounts and sessions
     accounts = (shared.cmd_opts.api_auth or "").split(",")
     gate = Gate(server.auth is not None, server.tokens, tuple(filter(None, accounts)), keys[0])
 
@@ -50,12 +52,12 @@ def add_routes(demo: Any, app: FastAPI) -> None:
     def from_page(request: Request) -> None:
         admitted(request)
         if not gate.from_page(request):
-            raise HTTPException(403, "Only the page itself may do this.")
+            raise HTTPException(403, "Only the DreamBooth tab may do this.")
 
     answers = {"state": state, "runs": runs, "runs/{run}/{kind}/{name}": picture}
-    for path, tell in answers.items():
+    for path, answer in answers.items():
         depends = [Depends(admitted)]
-        app.add_api_route(f"{PREFIX}/{path}", tell, methods=["GET"], dependencies=depends)
+        app.add_api_route(f"{PREFIX}/{path}", answer, methods=["GET"], dependencies=depends)
     requests = {"stop": stop, "runs/{run}/resume": resume, "runs/{run}/compare": compare}
     for path, do in requests.items():
         depends = [Depends(from_page)]
@@ -63,56 +65,56 @@ def add_routes(demo: Any, app: FastAPI) -> None:
 
 
 async def state() -> dict[str, Any]:
-    """The job that runs or ran last."""
+    """Return the running job, or the last one."""
     return {"job": JOBS.current.view() if JOBS.current else None}
 
 
 def runs() -> dict[str, Any]:
-    """The earlier runs, and what is missing before anything can run."""
+    """Return the earlier runs, and what is missing before a job can run."""
     job = JOBS.running
     running = job.name if job and job.kind == "train" else None
     return {"runs": history.run_views(runs_folder(), running), "missing": environment.missing()}
 
 
 def picture(run: str, kind: str, name: str) -> FileResponse:
-    """A picture of a run in the list."""
+    """Return an image of a listed run."""
     try:
         found = history.pictures(history.find_run(runs_folder(), run))
     except ConfigError as error:
         raise HTTPException(404, str(error)) from error
     path = found.get(kind, {}).get(name)
     if path is None:
-        raise HTTPException(404, "There is no such picture.")
+        raise HTTPException(404, "There is no such image.")
     return FileResponse(path, media_type="image/png", headers=HEADERS)
 
 
 async def stop() -> dict[str, str]:
-    """Save and end what is running."""
+    """Stop the running job after saving."""
     if JOBS.running:
         JOBS.running.stop()
     return {}
 
 
 def resume(run: str) -> dict[str, str]:
-    """Go on with a stopped training."""
+    """Resume a stopped run."""
     return start(lambda: resume_job(history.find_run(runs_folder(), run)))
 
 
 def compare(run: str) -> dict[str, str]:
-    """Draw pictures without and with a run's LoRA."""
+    """Sample a run's prompts without and with its LoRA."""
 
     def make_job() -> Job:
         found = history.find_run(runs_folder(), run)
         lora = past_run(found).lora
         if lora is None:
-            raise ConfigError(f"The LoRA of {run!r:.99} is gone.", "Train it again.")
+            raise ConfigError(f"The LoRA of {run!r:.99} was deleted.", "Train it again.")
         return compare_job(found, lora, places())
 
     return start(make_job)
 
 
 def start(make_job: Callable[[], Job]) -> dict[str, str]:
-    """An empty answer when a job has begun, or what the user can mend."""
+    """Start a job; return nothing, or the error that the user can fix."""
     try:
         JOBS.start(make_job, WebUI())
     except ConfigError as error:

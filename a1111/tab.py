@@ -1,4 +1,4 @@
-"""The tab: photos and settings at the left, the training at the right."""
+"""The tab: photos and settings on the left, training on the right."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from .device import WebUI
 from .form import kept, setting_field, setting_rows
 from .jobs import JOBS
 from .orders import Form
-from .places import checkpoints, places, present_checkpoint
+from .places import checkpoints, current_checkpoint, places
 from .routes import new_key
 
-FIRST = ("uploads", "folder", "base", "name")  # before the settings among the inputs
+__all__ = ["make_tab"]
+
+FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
 PANEL = '<div id="dreambooth_{}" data-key="{}"></div>'
 
 
 def make_tab() -> list[tuple[Any, str, str]]:
-    """What the host asks for its tabs."""
+    """Build the tab; return it as the host expects."""
     with gr.Blocks(analytics_enabled=False) as tab:
         key = new_key()
         with gr.Row(elem_id="dreambooth_columns"):
@@ -48,27 +50,27 @@ def make_tab() -> list[tuple[Any, str, str]]:
 
 
 def photo_group() -> dict[str, Any]:
-    """The photos, how they are cropped, and what they look like then."""
+    """Return the fields for photos and cropping, with the preview."""
     with gr.Column(variant="panel", elem_classes=["dreambooth-group"]):
-        kept(gr.HTML("<h3>1 · Photos of your subject, 3 to 20</h3>"))
+        kept(gr.HTML("<h3>1 · Photos of your subject (3 to 20)</h3>"))
         uploads = kept(
             gr.File(
                 file_count="multiple", file_types=["image", ".heic", ".heif", ".txt"], height=140,
-                label="Drop photos here; a .txt of the same name is a photo's caption",
+                label="Drop photos here, with captions in .txt files of the same name",
                 elem_id="dreambooth_uploads",
             )
         )  # fmt: skip
         folder = kept(
             gr.Textbox(
-                label="or a folder of photos on this computer", elem_id="dreambooth_folder",
+                label="Or a folder of photos on this computer", elem_id="dreambooth_folder",
                 visible=not shared.cmd_opts.hide_ui_dir_config,
             )
         )  # fmt: skip
         found = setting_rows(fields.PHOTOS)
-        look = kept(gr.Button("Show the crops and check the photos", elem_id="dreambooth_look"))
+        look = kept(gr.Button("Preview crops and check photos", elem_id="dreambooth_look"))
         crops = kept(
             gr.Gallery(
-                label="As they will be trained", columns=6, height=200, object_fit="contain",
+                label="Training crops", columns=6, height=200, object_fit="contain",
                 visible=False, elem_id="dreambooth_crops",
             )
         )  # fmt: skip
@@ -84,13 +86,13 @@ def photo_group() -> dict[str, Any]:
 
 
 def model_group() -> dict[str, Any]:
-    """The base, the preset and the prompts."""
+    """Return the fields for the base model, preset and prompts."""
     with gr.Column(variant="panel", elem_classes=["dreambooth-group"]):
-        kept(gr.HTML("<h3>2 · Model and words</h3>"))
+        kept(gr.HTML("<h3>2 · Model and prompts</h3>"))
         with gr.Row():
             base = kept(
                 gr.Dropdown(
-                    list(checkpoints()), value=present_checkpoint(), label="Base checkpoint",
+                    list(checkpoints()), value=current_checkpoint(), label="Base checkpoint",
                     elem_id="dreambooth_base",
                 )
             )  # fmt: skip
@@ -98,7 +100,7 @@ def model_group() -> dict[str, Any]:
                 ToolButton(
                     refresh_symbol,
                     elem_id="dreambooth_base_refresh",
-                    tooltip="Look for checkpoints again",
+                    tooltip="Refresh the list of checkpoints",
                 )
             )
             preset = kept(
@@ -109,7 +111,7 @@ def model_group() -> dict[str, Any]:
                     elem_id="dreambooth_preset",
                 )
             )
-        about = kept(gr.HTML(describe_base(present_checkpoint()), elem_id="dreambooth_about"))
+        about = kept(gr.HTML(describe_base(current_checkpoint()), elem_id="dreambooth_about"))
         goal = kept(gr.HTML(describe_preset(next(iter(PRESETS))), elem_id="dreambooth_goal"))
         found = setting_rows(fields.WORDS)
     return {
@@ -123,23 +125,21 @@ def model_group() -> dict[str, Any]:
 
 
 def settings_group() -> dict[str, Any]:
-    """The handful of settings that matter."""
+    """Return the fields for the main training settings."""
     with gr.Column(variant="panel", elem_classes=["dreambooth-group"]):
         kept(gr.HTML("<h3>3 · Training</h3>"))
         with gr.Row():
-            name = kept(
-                gr.Textbox("my_subject", label="Name of the LoRA", elem_id="dreambooth_name")
-            )
+            name = kept(gr.Textbox("my_subject", label="LoRA name", elem_id="dreambooth_name"))
             steps = {"max_train_steps": setting_field("max_train_steps")}
         found = setting_rows(name for name in fields.LEARNING if name not in steps)
         with gr.Row():
             classes = {name: setting_field(name) for name in fields.CLASS_IMAGES}
-        make = kept(gr.Button("Make the class images now", elem_id="dreambooth_make"))
+        make = kept(gr.Button("Generate class images now", elem_id="dreambooth_make"))
     return {"name": name, **steps, **found, **classes, "make": make}
 
 
 def advanced_groups() -> dict[str, Any]:
-    """All the other settings, by group."""
+    """Return the fields for all other settings, by group."""
     found: dict[str, Any] = {}
     for group, names in fields.ADVANCED.items():
         if names:
@@ -149,7 +149,7 @@ def advanced_groups() -> dict[str, Any]:
 
 
 def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
-    """Let the buttons do what they say."""
+    """Connect the buttons, the uploads and the presets."""
     inputs = [found[name] for name in (*FIRST, *fields.SHOWN)]
     shown = [found["crops"], found["report"]]
     found["look"].click(look, inputs, shown)
@@ -161,18 +161,18 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
 
 
 def connect_bases(found: dict[str, Any], tab: Any) -> None:
-    """List the checkpoints at the page's start and on request; tell what the chosen one is."""
+    """List the checkpoints on page load and on request, and describe the selected one."""
     base, chosen = found["base"], [found["base"], found["preset"]]
-    told = [found["about"], found["preset"]]
-    # A1111's gradio drops what is chosen while it waits for the first answer.
-    base.change(choose_base, chosen, told).then(choose_base, chosen, told)
-    tab.load(list_bases, [base], [base]).then(choose_base, chosen, told)
+    described = [found["about"], found["preset"]]
+    # A1111's gradio ignores a selection made while it waits for the first answer.
+    base.change(choose_base, chosen, described).then(choose_base, chosen, described)
+    tab.load(list_bases, [base], [base]).then(choose_base, chosen, described)
     refreshed = found["refresh"].click(sd_models.list_models).then(list_bases, [base], [base])
-    refreshed.then(choose_base, chosen, told)
+    refreshed.then(choose_base, chosen, described)
 
 
 def read_form(values: tuple[Any, ...]) -> Form:
-    """The inputs' values in the order of `connect`."""
+    """Read the inputs, in the order of `connect`."""
     given = dict(zip((*FIRST, *fields.SHOWN), values, strict=True))
     uploads = [Path(getattr(file, "name", file)) for file in given["uploads"] or []]
     return Form(
@@ -182,7 +182,7 @@ def read_form(values: tuple[Any, ...]) -> Form:
 
 
 def look(*values: Any) -> tuple[Any, str]:
-    """Show the photos as they will be trained."""
+    """Return the preview of the training crops, and the report."""
     try:
         found = photos.look_at(orders.instance_config(read_form(values), places()))
     except ConfigError as error:
@@ -191,7 +191,7 @@ def look(*values: Any) -> tuple[Any, str]:
 
 
 def start_training(*values: Any) -> str:
-    """Begin, and return at once: the page asks for progress by itself."""
+    """Start a training and return immediately; the page polls for progress."""
     try:
         JOBS.start(lambda: orders.train_job(read_form(values), places()), WebUI())
     except ConfigError as error:
@@ -200,7 +200,7 @@ def start_training(*values: Any) -> str:
 
 
 def start_class_images(*values: Any) -> str:
-    """Begin to make class images."""
+    """Start generating class images."""
     try:
         JOBS.start(lambda: orders.class_images_job(read_form(values), places()), WebUI())
     except ConfigError as error:
@@ -209,9 +209,9 @@ def start_class_images(*values: Any) -> str:
 
 
 def fill_in() -> str:
-    """JavaScript that says whom a preset is for, and gives its values for the fields.
+    """Return JavaScript that fills in a preset's description and values.
 
-    The page does it alone: an answer of the host comes late, after what was typed meanwhile.
+    It runs in the page: an answer from the host could overwrite what was typed meanwhile.
     """
     filled = {name: [describe_preset(name), *fields.preset_fields(name)] for name in PRESETS}
     return f"(preset) => ({json.dumps(filled)})[preset] ?? []"
@@ -222,15 +222,15 @@ def describe_preset(preset: str) -> str:
 
 
 def list_bases(base: str | None) -> Any:
-    """The host's checkpoints as they are now; the chosen one stays where it is still there."""
+    """Refresh the list of checkpoints, and keep the selected one if it still exists."""
     names = checkpoints()
     if base in names:
         return gr.update(choices=list(names))
-    return gr.update(choices=list(names), value=present_checkpoint())
+    return gr.update(choices=list(names), value=current_checkpoint())
 
 
 def choose_base(base: str | None, preset: str) -> tuple[str, Any]:
-    """Say what a checkpoint is, and take the plain preset of its family."""
+    """Describe a checkpoint, and switch to the default preset of its family."""
     plain = fields.FAMILY_PRESETS
     try:
         family = require_base(checkpoints()[base or ""], vae_given=True).family
@@ -242,27 +242,25 @@ def choose_base(base: str | None, preset: str) -> tuple[str, Any]:
 
 
 def describe_base(base: str | None) -> str:
-    """What the chosen checkpoint is, or why it cannot be trained."""
+    """Return what the selected checkpoint is, or why it cannot be trained."""
     if base not in checkpoints():
-        return problem(
-            "The host has no checkpoint: put one into models/Stable-diffusion, then refresh."
-        )
+        return problem("No checkpoint found. Put one into models/Stable-diffusion and refresh.")
     try:
         found = require_base(checkpoints()[base], vae_given=True)
     except ConfigError as error:
         return problem(error)
-    velocity = " that predicts velocity" if predicts_velocity(found) else ""
+    velocity = " with v-prediction" if predicts_velocity(found) else ""
     return f"<p>This is {escape(found.description)}{velocity}.</p>{clip_skip_note(found)}"
 
 
 def clip_skip_note(base: ModelFile) -> str:
-    """A note where the host reads prompts otherwise than the training will."""
+    """Return a note if the host encodes prompts differently from training."""
     skip = shared.opts.data.get("CLIP_stop_at_last_layers", 1)
     if skip == 1 or base.family == "sdxl":
         return ""
-    return f"<p>The host's Clip skip of {skip} is not used in training.</p>"
+    return f"<p>Training ignores the host's Clip skip of {skip}.</p>"
 
 
 def problem(error: object) -> str:
-    """What the user can mend, as HTML; names in it are text."""
+    """Return an error as HTML, escaped."""
     return f"<p class='dreambooth-problem'>{escape(str(error))}</p>"

@@ -1,4 +1,4 @@
-// Draws the loss curve: every point pale, and over it a smoothed line.
+// Draws the loss curve: raw values in a pale line, with a smoothed line on top.
 // @ts-check
 (() => {
   const SVG = "http://www.w3.org/2000/svg";

@@ -1,4 +1,4 @@
-// What the tab's other scripts make the page of; the host loads scripts by the order of their names.
+// Elements and events for the tab's other scripts; the host loads scripts in alphabetical order.
 // @ts-check
 const dreamboothDom = (() => {
   /**
@@ -24,16 +24,16 @@ const dreamboothDom = (() => {
   }
 
   /**
-   * A picture of a run, which the host sends to this page alone.
+   * Create an image of a run; its address has the page's key.
    * @param {string} run
    * @param {string} kind
    * @param {string} id
-   * @param {number} drawn - when it may have been; a page may show what it has by the same address
+   * @param {number} version - changes the address, so that the browser shows no cached image
    */
-  function picture(run, kind, id, drawn) {
+  function picture(run, kind, id, version) {
     const key = document.getElementById("dreambooth_live")?.dataset.key ?? "";
     const made = document.createElement("img");
-    const query = new URLSearchParams({ key, drawn: String(drawn) });
+    const query = new URLSearchParams({ key, version: String(version) });
     made.src = `dreambooth/runs/${encodeURIComponent(run)}/${kind}/${id}?${query}`;
     return made;
   }
@@ -42,9 +42,9 @@ const dreamboothDom = (() => {
    * @param {string} name
    * @param {unknown} detail
    */
-  function tell(name, detail) {
+  function emit(name, detail) {
     document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
   }
 
-  return { element, button, picture, tell };
+  return { element, button, picture, emit };
 })();

@@ -1,15 +1,15 @@
-// Shows the running job: what it does, how far it is, and the images that it has sampled.
+// Shows the current job: its stage, progress, loss and samples.
 // @ts-check
 (() => {
-  const { element, button, picture, tell } = dreamboothDom;
-  const TITLES = { train: "Training", class_images: "Making", compare: "Before and after:" };
+  const { element, button, picture, emit } = dreamboothDom;
+  const TITLES = { train: "Training", class_images: "Generating", compare: "Comparing before/after:" };
   /** @type {Record<string, HTMLElement> | undefined} */
   let parts;
 
   /** @param {HTMLElement} panel */
   function build(panel) {
     const fill = element("div", "fill");
-    const stop = button("Stop and save", () => tell("ask", "stop"));
+    const stop = button("Stop and save", () => emit("ask", "stop"));
     parts = {
       fill,
       stop,
@@ -20,9 +20,9 @@
       warnings: element("ul", "warnings"),
       chart: element("div", "chart"),
       samples: element("div", "pictures"),
-      use: button("Use in txt2img", () => tell("use", panel.dataset.run)),
-      compare: button("Draw before and after", () => {
-        tell("ask", `runs/${encodeURIComponent(panel.dataset.run ?? "")}/compare`);
+      use: button("Use in txt2img", () => emit("use", panel.dataset.run)),
+      compare: button("Compare before/after", () => {
+        emit("ask", `runs/${encodeURIComponent(panel.dataset.run ?? "")}/compare`);
       }),
     };
     parts.chart.id = "dreambooth_chart";
@@ -68,7 +68,7 @@
     shown.bar.hidden = state !== "running";
     shown.use.hidden = shown.compare.hidden = !job?.end?.lora;
     if (!job) {
-      shown.text.textContent = "Choose photos, write the prompts, press Train.";
+      shown.text.textContent = "Add photos, write the prompts and click Train.";
       return;
     }
     panel.dataset.run = job.name;
@@ -81,7 +81,7 @@
       ...job.warnings.map((/** @type {string} */ text) => element("li", "warning", text)),
     );
     pictures(job);
-    tell("losses", kind === "train" ? job.losses : []);
+    emit("losses", kind === "train" ? job.losses : []);
   });
 
   for (const name of ["problem", "lost"]) {

@@ -1,7 +1,7 @@
-// Asks the host how the training goes, and tells the tab's other modules by events of the document.
+// Polls the host for the current job, and passes it to the tab's other scripts as document events.
 // @ts-check
 (() => {
-  const { tell } = dreamboothDom;
+  const { emit } = dreamboothDom;
   const BUSY_MS = 1000;
   const IDLE_MS = 3000;
   const ANSWER_MS = 20000;
@@ -21,15 +21,15 @@
     const response = await fetch(`dreambooth/${path}`, {
       method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
     });
-    if (!response.ok) throw new Error(`The host answers ${response.status}; reload the page.`);
+    if (!response.ok) throw new Error(`The host answered with status ${response.status}. Reload the page.`);
     return response.json();
   }
 
-  /** The list of runs changes when a job begins, makes its first step, or ends. */
+  /** Update the list of runs when a job starts, finishes its first step, or ends. */
   async function showRuns(/** @type {any} */ job) {
     const now = JSON.stringify([job?.id, Boolean(job?.progress), job?.end?.state]);
     if (now === seen) return;
-    tell("runs", await ask("runs"));
+    emit("runs", await ask("runs"));
     seen = now;
   }
 
@@ -39,12 +39,12 @@
     try {
       if (panel()) {
         const { job } = await ask("state");
-        tell("state", job);
+        emit("state", job);
         await showRuns(job);
         if (job && !job.end) wait = BUSY_MS;
       }
     } catch {
-      tell("lost", "The host does not answer. A training goes on or is saved; this page tries again.");
+      emit("lost", "The host is not responding; trying again. Training continues or has been saved.");
     }
     window.clearTimeout(timer);
     timer = window.setTimeout(poll, wait);
@@ -53,14 +53,14 @@
   document.addEventListener("dreambooth:ask", async (event) => {
     try {
       const answer = await ask(/** @type {CustomEvent} */ (event).detail, "POST");
-      tell("problem", answer.error ?? "");
+      emit("problem", answer.error ?? "");
     } catch (error) {
-      tell("problem", String(error));
+      emit("problem", String(error));
     }
     await poll();
   });
 
-  // After Train the page should not wait for the next look.
+  // Poll soon after a job is started.
   document.addEventListener("click", (event) => {
     const target = /** @type {Element} */ (event.target);
     if (target.closest?.("#dreambooth_train, #dreambooth_make")) window.setTimeout(poll, 400);

@@ -1,12 +1,12 @@
-// Lists the earlier runs with their result, and puts a LoRA into the prompt of txt2img.
+// Lists earlier runs with their images, and adds a LoRA to the txt2img prompt.
 // @ts-check
 (() => {
-  const { element, button, picture, tell } = dreamboothDom;
+  const { element, button, picture, emit } = dreamboothDom;
   const STATES = {
     running: "running", finished: "finished", stopped: "stopped", failed: "failed",
-    unfinished: "broken off",
+    unfinished: "interrupted",
   };
-  const ROWS = { before: "Before", after: "After", sample: "While training", loss: "Loss" };
+  const ROWS = { before: "Before", after: "After", sample: "During training", loss: "Loss" };
   /** @type {Set<string>} */
   const open = new Set();
   /** @type {any[]} */
@@ -14,7 +14,7 @@
   let listed = 0;
 
   /** @param {string} path */
-  const ask = (path) => tell("ask", path);
+  const ask = (path) => emit("ask", path);
 
   /** @param {any} run */
   function pictures(run) {
@@ -35,7 +35,7 @@
     if (run.resumable) buttons.append(button("Resume", () => ask(`${path}/resume`)));
     if (run.prompt) {
       buttons.append(button("Use in txt2img", () => use(run.prompt)));
-      buttons.append(button("Before and after", () => ask(`${path}/compare`)));
+      buttons.append(button("Compare before/after", () => ask(`${path}/compare`)));
     }
     /** @type {keyof typeof STATES} */
     const state = run.state;
@@ -52,7 +52,7 @@
     return made;
   }
 
-  /** @param {string} prompt - added to what is there already */
+  /** @param {string} prompt - appended to the current prompt */
   function use(prompt) {
     const field = /** @type {HTMLTextAreaElement | null} */ (
       document.querySelector("#txt2img_prompt textarea")
@@ -76,7 +76,7 @@
     [runs, listed] = [newest, Date.now()];
     const head = element("h3", "heading", "Earlier runs");
     const none = element("p", "text", "None yet.");
-    const first = element("p", "missing", missing ? `${missing} Train does it by itself.` : "");
+    const first = element("p", "missing", missing ? `${missing} Train installs it automatically.` : "");
     panel?.replaceChildren(first, head, ...(runs.length ? runs.map(row) : [none]));
   });
 })();

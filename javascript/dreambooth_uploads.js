@@ -1,13 +1,13 @@
-// Keeps the photos' field and what is shown of them together, in spite of what gradio forgets.
-// A1111's loses an upload, without a word, when anything else in the page changes before it has
-// arrived: a preset chosen meanwhile is enough. Such photos are given to it again.
+// Keeps the photo field and its preview in sync, and works around gradio losing uploads.
+// A1111's gradio silently drops an upload if anything else in the page changes before it finishes,
+// such as the preset. This script then adds the photos to the field again.
 // @ts-check
 (() => {
   const BOX = "#dreambooth_uploads";
   const BUTTONS = "#dreambooth_train, #dreambooth_look, #dreambooth_make";
   const EARLY =
-    "The photos are still on their way to the host. Press again when they have arrived; " +
-    "if they never do, clear the field and give them once more.";
+    "Photos are still uploading. Try again when they finish; " +
+    "if they stall, clear the field and re-add them.";
   const SETTLED_MS = 500;
   const TICK_MS = 100;
   /** @type {File[]} */
@@ -18,9 +18,9 @@
   const found = (/** @type {string} */ inside) =>
     /** @type {HTMLElement | null} */ (document.querySelector(`${BOX} ${inside}`));
   const input = () => /** @type {HTMLInputElement | null} */ (found("input[type=file]"));
-  // The only labelled button of a filled field in A1111; its words are in the browser's language.
+  // A1111's only labeled button in a filled field; its label is in the browser's language.
   const clear = () => found("button[aria-label]");
-  // A1111 marks a field that sends; Forge's can then be neither filled nor cleared.
+  // A1111 marks a field that is uploading; Forge's field can then be neither filled nor cleared.
   const sending = () => found(".generating") || !(input() || clear());
   const tick = () => new Promise((done) => window.setTimeout(done, TICK_MS));
 
@@ -47,7 +47,7 @@
     true
   );
 
-  async function giveAgain() {
+  async function addAgain() {
     const again = given;
     const files = new DataTransfer();
     for (const file of again) files.items.add(file);
@@ -69,29 +69,29 @@
     if (!arrived || !given.length) return;
     window.setTimeout(() => {
       if (sentAt !== givenAt) return;
-      // What has arrived and is still shown as on its way was forgotten.
-      if (found(".generating")) giveAgain();
+      // An upload that has finished but is still shown as uploading was dropped.
+      if (found(".generating")) addAgain();
       else given = [];
     }, SETTLED_MS);
   }).observe({ type: "resource" });
 
-  // Pressed too early, A1111's gradio sends empty photos, and breaks those that are on their way.
+  // A click during an upload makes A1111's gradio send empty photos and breaks the upload.
   document.addEventListener(
     "click",
     (event) => {
       const target = /** @type {Element} */ (event.target);
       if (!target.closest?.(BUTTONS)) return;
       const early = sending();
-      dreamboothDom.tell("problem", early ? EARLY : "");
+      dreamboothDom.emit("problem", early ? EARLY : "");
       if (early) event.stopPropagation();
     },
     true
   );
 
   /**
-   * What gradio calls when the field's photos are others: looks at them when an earlier look has
-   * ended, which would show its own photos later. Gives the crops and the report of no photos.
-   * Whatever it gives changes the page, so it waits for photos that are on their way.
+   * Called by gradio when the photos in the field change. Starts a new preview once an earlier one
+   * has ended, which would otherwise overwrite it; without photos, returns an empty preview.
+   * Returning changes the page, so it first waits for uploads to finish.
    */
   async function photosChanged() {
     const change = ++changes;

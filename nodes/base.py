@@ -1,4 +1,4 @@
-"""The base model that three wires carry: a file, or a model that was patched on the way."""
+"""The base model behind the MODEL, CLIP and VAE wires: a file, or a patched model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base
 
+__all__ = ["Wires", "export", "find_base"]
+
 NAMES = ("model", "clip", "vae")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
 TRAINABLE = tuple(kind for kind, _ in KINDS)
 OTHER_LAYER = (
-    "The CLIP wire stops at layer {0}, which training does not: the LoRA fits the model's usual "
-    "layer best."
+    "The CLIP wire stops at layer {0}. Training ignores this: the LoRA works best with the model's "
+    "default layer."
 )
 
 
 @dataclass(frozen=True)
 class Wires:
-    """The three parts of a model as ComfyUI hands them over; never changed by us."""
+    """The three parts of a model as ComfyUI passes them; never modified here."""
 
     model: Any
     clip: Any
@@ -37,10 +39,14 @@ class Wires:
 
 
 def find_base(wires: Wires, prompt: Prompt, node: str) -> Base:
-    """Say what a node's wires carry.
+    """Return the base model on a node's wires.
+
+    Args:
+        prompt: the queued graph.
+        node: the node's id in it.
 
     Raises:
-        ConfigError: it cannot be trained.
+        ConfigError: the model cannot be trained.
     """
     prediction = prediction_type(wires.model)
     layer = wires.clip.layer_idx
@@ -62,23 +68,23 @@ def require_trainable(model: Any) -> None:
     config = model.model.model_config
     if not isinstance(config, TRAINABLE):
         raise ConfigError(
-            f"The MODEL wire carries {type(config).__name__}, which cannot be trained here.",
-            "Use a checkpoint of SD 1.x, SD 2.x or SDXL.",
+            f"The MODEL wire carries {type(config).__name__}, which cannot be trained.",
+            "Use an SD 1.x, SD 2.x or SDXL checkpoint.",
         )
 
 
 def usual_layer(model: Any) -> int:
-    """The layer of the text encoders that a model's prompts come from."""
+    """Return the layer of the text encoders that a model uses by default."""
     config = model.model.model_config
     found = (family.clip_layer for kind, family in KINDS if isinstance(config, kind))
     return next(found, -2)
 
 
 def prediction_type(model: Any) -> str:
-    """What the model predicts, as the trainer names it.
+    """Return what the model predicts, as the trainer names it.
 
     Raises:
-        ConfigError: something that only sampling knows.
+        ConfigError: the trainer has no such prediction type.
     """
     sampling = model.get_model_object("model_sampling")
     kinds = comfy.model_sampling
@@ -87,13 +93,13 @@ def prediction_type(model: Any) -> str:
         require_trainable(model)
         raise ConfigError(
             "The MODEL wire predicts neither noise nor velocity in discrete steps.",
-            "Wire the checkpoint without a ModelSampling node, or use another checkpoint.",
+            "Remove the ModelSampling node, or use another checkpoint.",
         )
     return "v_prediction" if isinstance(sampling, kinds.V_PREDICTION) else "epsilon"
 
 
 def export(base: Base, wires: Wires) -> None:
-    """Write a patched model for the worker, unless it is there; only the newest is kept."""
+    """Write a patched model for the worker unless it exists; delete all others."""
     folder = base.path.parent
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
@@ -109,5 +115,5 @@ def export(base: Base, wires: Wires) -> None:
             str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers
         )
         settle(partial, base.path)
-    finally:  # perhaps the disk is full
+    finally:  # writing may have failed, as on a full disk
         partial.unlink(missing_ok=True)

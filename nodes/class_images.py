@@ -1,4 +1,4 @@
-"""Class images for prior preservation, drawn by ComfyUI's own sampler and kept."""
+"""The node that generates class images for prior preservation with ComfyUI's own sampler."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .wires import ClassImages
 
 __all__ = ["NODES"]
 
-SHOWN = 16  # pictures that the node shows and hands on; all of them could be gigabytes
+SHOWN = 16  # images in the preview and output; all of them could be gigabytes
 
 
 class GenerateClassImages(io.ComfyNode):
-    """Draws what is missing of a set of class images."""
+    """Generates the missing images of a class set."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -78,10 +78,10 @@ class GenerateClassImages(io.ComfyNode):
 
 
 def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int]]:
-    """The settings by the trainer's names, and the images' width and height.
+    """Return the settings by the trainer's names, and the width and height of the images.
 
     Raises:
-        ConfigError: a value cannot be used.
+        ConfigError: a value is invalid.
     """
     values = {CLASS_SETTINGS[name]: value for name, value in given.items()}
     prior, side = read_group(PriorConfig, values), values["resolution"]
@@ -89,14 +89,14 @@ def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int
     if not prior.class_prompt.strip():
         raise ConfigError("class_prompt is empty.", 'Name the class, as in "a photo of a dog".')
     if prior.num_class_images < 1:
-        raise ConfigError("num_class_images is 0.", "Give at least 1, or remove the node.")
+        raise ConfigError("num_class_images is 0.", "Set it to at least 1, or remove the node.")
     return prior, (side, side)
 
 
 def draw_missing(
     images: ClassSet, prior: PriorConfig, wires: Wires, sampler: Sampler, page: Page
 ) -> None:
-    """Generate and keep, one by one, the images that are not there yet."""
+    """Generate and save the missing images one by one."""
 
     def make(missing: Sequence[int]) -> None:
         drawer = Drawer(wires, sampler, len(missing))
@@ -111,7 +111,7 @@ def draw_missing(
 
 
 def result(images: ClassSet, count: int, report: str) -> io.NodeOutput:
-    """The node's outputs, and what it shows."""
+    """Return the node's outputs and preview."""
     shown = images.paths(min(count, SHOWN))
     ui = {"images": [places.page_image(path) for path in shown], "report": [report]}
     wire = ClassImages(images.folder, count, images.settings)

@@ -1,4 +1,4 @@
-"""What a set of class images was made from, and whether another set is only out of date."""
+"""The settings that shape class images, completing a set, and the report on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["complete", "report_text", "shaping_settings"]
 def shaping_settings(
     prior: PriorConfig, base: Mapping[str, str], sampler: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything that shapes class images, but their number."""
+    """Return everything that shapes class images, except their number."""
     return {
         **base,
         **sampler,
@@ -33,14 +33,14 @@ def complete(
     show: Callable[[str], None],
     make: Callable[[Sequence[int]], None],
 ) -> None:
-    """Make what is missing of a set; if another process is at it, wait until it is done.
+    """Generate the missing images of a set; wait if another process is generating them.
 
     Args:
-        check: raises if the user cancelled.
+        check: raises if the user canceled.
         show: shows a line of text under the node.
-        make: makes the images of these indices.
+        make: generates the images with these indices.
     """
-    text = "Waiting for another process that generates these class images"
+    text = "Waiting for another process to generate these class images"
     make_missing(
         images,
         count,
@@ -51,17 +51,17 @@ def complete(
 
 
 def report_text(images: ClassSet, count: int) -> str:
-    """How many images there are already, and why an older set is of no use."""
+    """Return how many images are reused, and why an older set cannot be."""
     new = len(images.missing(count))
     lines = [f"{count} class images: {count - new} reused, {new} new"]
     changed = changed_settings(images) if new == count else []
     if changed:
-        lines.append(f"An older set for this prompt was made with other {', '.join(changed)}.")
+        lines.append(f"An older set for this prompt differs in {', '.join(changed)}.")
     return "\n".join(lines)
 
 
 def changed_settings(images: ClassSet) -> list[str]:
-    """What differs from the newest other set for the same class prompt."""
+    """Return which settings differ from the newest other set with the same class prompt."""
     others = [path for path in other_sets(images) if same_prompt(path, images)]
     if not others:
         return []

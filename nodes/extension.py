@@ -1,4 +1,4 @@
-"""The list of all nodes, as ComfyUI loads it."""
+"""The pack as a ComfyUI extension."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import class_images, lora, photos, sample, train
 
+__all__ = ["DreamBooth"]
+
 
 class DreamBooth(ComfyExtension):
-    """Everything that the pack adds to ComfyUI."""
+    """The ComfyUI extension."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return all nodes of the pack."""
         families = (photos, class_images, train, lora, sample)
         return [node for family in families for node in family.NODES]

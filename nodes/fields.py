@@ -1,4 +1,4 @@
-"""Which settings each node shows; all others come over the wires."""
+"""The settings that each node shows; the remaining settings come over the wires."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRAIN_ADVANCED = tuple(
     name for name in SETTINGS if name not in OF_PHOTOS | FROM_WIRES | {*PHOTO_BASIC, *TRAIN_BASIC}
 )
 TRAIN_SETTINGS = frozenset([*TRAIN_BASIC, *TRAIN_ADVANCED])
-CLASS_SETTINGS = {  # under the names that ComfyUI's own samplers use
+CLASS_SETTINGS = {  # by the names of ComfyUI's own sampler inputs
     "class_prompt": "class_prompt",
     "negative_prompt": "class_negative_prompt",
     "num_class_images": "num_class_images",
@@ -45,9 +45,9 @@ CLASS_SETTINGS = {  # under the names that ComfyUI's own samplers use
 
 
 def check_choice(name: str, value: object, options: Sequence[str]) -> None:
-    """Refuse a value that is not in a list; ComfyUI itself accepts any.
+    """Refuse a value that is not in a list, since ComfyUI accepts any value.
 
     Raises:
-        ConfigError: names the entries.
+        ConfigError: the value is not one of `options`.
     """
     check_value(Setting(name, str, None, "", choices=tuple(options)), value)

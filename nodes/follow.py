@@ -1,4 +1,4 @@
-"""Following a worker: its events become the page's progress, cancel becomes a saved stop."""
+"""Follows a worker: shows its events as progress, and turns cancel into a saved stop."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .page import Page
 __all__ = ["STOP_SEC", "follow"]
 
 POLL_SEC = 0.2
-STOP_SEC = 600  # a stop saves first; a worker that takes longer is killed
-TEXT_SEC = 0.25  # between two lines of progress text
+STOP_SEC = 600  # time to save when stopping; after that the worker is killed
+TEXT_SEC = 0.25  # between updates of the progress text
 PREVIEW_PX = 512
 
 
-def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Last:
-    """Show a run's events until it ends; after cancel, stop it and wait until it has saved.
+def follow(worker: Worker, page: Page, seen: frozenset[str]) -> events.Last:
+    """Show a run's events until it ends; on cancel, stop it and wait until it has saved.
 
     Args:
-        told: warnings that the user has seen already.
+        seen: warnings that the user has already seen.
     """
-    display = Display(page, told)
+    display = Display(page, seen)
     while not mm.processing_interrupted():
         event = worker.poll_event(POLL_SEC)
         if isinstance(event, events.LAST):
@@ -39,13 +39,13 @@ def follow(worker: Worker, page: Page, told: frozenset[str]) -> events.Last:
             continue
         try:
             display.show(event)
-        except mm.InterruptProcessingException:  # cancelled since the check above
+        except mm.InterruptProcessingException:  # canceled since the check above
             break
     return stop(worker, page)
 
 
 def stop(worker: Worker, page: Page) -> events.Last:
-    """Ask for a stop, and wait for the last event."""
+    """Request a stop and wait for the last event; after STOP_SEC, kill the worker."""
     page.text(SAVING)
     worker.send(orders.Stop())
     deadline = time.monotonic() + STOP_SEC
@@ -58,26 +58,26 @@ def stop(worker: Worker, page: Page) -> events.Last:
 
 
 class Display:
-    """Shows what is seen of a run as progress of the running node."""
+    """Shows a run as the progress of its node."""
 
-    def __init__(self, page: Page, told: frozenset[str]) -> None:
-        self.page, self.told = page, told
+    def __init__(self, page: Page, seen: frozenset[str]) -> None:
+        self.page, self.seen = page, seen
         self.view = View()
         self.bar = comfy.utils.ProgressBar(1)
         self.last_text = 0.0
 
     def show(self, event: events.Event) -> None:
-        """Show what an event has changed.
+        """Show an event.
 
         Raises:
-            InterruptProcessingException: the user pressed cancel.
+            InterruptProcessingException: the user canceled.
         """
         self.view.hear(event)
         if isinstance(event, (events.Progress, events.Status)):
             self.state()
         elif isinstance(event, events.Sample):
             self.sample(event)
-        elif isinstance(event, events.Warning) and event.message not in self.told:
+        elif isinstance(event, events.Warning) and event.message not in self.seen:
             self.page.note("warn", event.message, event.hint)
 
     def state(self) -> None:
@@ -90,7 +90,7 @@ class Display:
             self.bar.update_absolute(view.done, view.total)
 
     def sample(self, event: events.Sample) -> None:
-        with suppress(OSError):  # a missing image is no reason to end the training
+        with suppress(OSError):  # training continues without the preview
             self.preview(Path(event.path))
 
     def preview(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the wires of a queued graph lead to, read from the graph itself."""
+"""Traces the wires of a queued graph back to model files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import settings_key
 
+__all__ = ["Prompt", "straight_wires", "wires_key"]
+
 Prompt = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": {...}}
 FileStamp = Callable[[str], Any]
-MODEL, CLIP, VAE = 0, 1, 2  # output slots of every checkpoint loader
+MODEL, CLIP, VAE = 0, 1, 2  # output slots of checkpoint loaders
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Link:
 
 @dataclass(frozen=True)
 class StraightWires:
-    """Files, as their loaders name them, that the wires carry unchanged.
+    """Files that reach a node unpatched, by the names in their loaders.
 
     Args:
-        vae: (model folder, name) of the VAE's file if it is not the checkpoint's own.
+        vae: (model folder, name) of a VAE file that replaces the checkpoint's own.
     """
 
     checkpoint: str
@@ -35,7 +37,7 @@ class StraightWires:
 
 
 def as_link(value: Any) -> Link | None:
-    """Read an input's value as a link; constants, lists of file names too, are none."""
+    """Return an input's value as a link; None for constants, such as lists of file names."""
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str):
         slot = value[1]
         if isinstance(slot, int) and not isinstance(slot, bool):
@@ -44,21 +46,21 @@ def as_link(value: Any) -> Link | None:
 
 
 def link_of(prompt: Prompt, node: str, name: str) -> Link | None:
-    """Where one of a node's inputs comes from.
+    """Return the link to one of a node's inputs; None for a constant.
 
     Raises:
-        ConfigError: the node is a copy that a loop made, which is not part of the graph.
+        ConfigError: the node is not in the queued graph, as a copy made by a loop.
     """
     if node not in prompt:
         raise ConfigError(
-            f"Node {node} was made by a loop or another node that rewrites the graph.",
-            "Take the DreamBooth nodes out of it.",
+            f"Node {node} was created by a loop or another node that rewrites the graph.",
+            "Move the DreamBooth nodes out of it.",
         )
     return as_link(prompt[node]["inputs"].get(name))
 
 
 def straight_wires(prompt: Prompt, node: str) -> StraightWires | None:
-    """The files behind a node's model, clip and vae; None if anything lies between."""
+    """Return the files behind a node's model, clip and vae inputs; None if any is patched."""
     links = [link_of(prompt, node, name) for name in ("model", "clip", "vae")]
     if None in links:
         return None
@@ -77,14 +79,14 @@ def straight_wires(prompt: Prompt, node: str) -> StraightWires | None:
 
 
 def checkpoint_name(prompt: Prompt, link: Link | None, slot: int) -> str | None:
-    """The file of a loader that nothing but its file name shapes."""
+    """Return the checkpoint of a loader whose only input is its file name."""
     if link is None or link.slot != slot:
         return None
     return only_input(prompt, link, "ckpt_name")
 
 
 def only_input(prompt: Prompt, link: Link | None, name: str) -> str | None:
-    """The text of a node's one and only input."""
+    """Return the text of a node's input, if it is the only one."""
     if link is None or link.node not in prompt:
         return None
     inputs = prompt[link.node]["inputs"]
@@ -93,17 +95,17 @@ def only_input(prompt: Prompt, link: Link | None, name: str) -> str | None:
 
 
 def before_last_layer(prompt: Prompt, link: Link | None) -> Link | None:
-    """Pass by nodes that choose the text encoder's last layer: they change no weight."""
+    """Skip nodes that choose the text encoder's last layer: they change no weights."""
     while link is not None and prompt[link.node]["class_type"] == "CLIPSetLastLayer":
         link = link_of(prompt, link.node, "clip")
     return link
 
 
 def wires_key(prompt: Prompt, node: str, names: tuple[str, ...], file_stamp: FileStamp) -> str:
-    """One text for everything upstream of some inputs, whatever the nodes' ids are.
+    """Return a key for everything upstream of some inputs, independent of node ids.
 
     Args:
-        file_stamp: size and time of the file that a constant names, None if it names none.
+        file_stamp: returns size and time of the file that a constant names; None if it names none.
     """
     keys: dict[str, str] = {}
 

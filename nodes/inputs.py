@@ -1,4 +1,4 @@
-"""Inputs and wire types of the nodes, made from the trainer's settings."""
+"""The nodes' wire types, and inputs generated from the trainer's settings."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ LoraType = io.Custom("LORA")
 
 
 def setting_inputs(names: Iterable[str]) -> list[Any]:
-    """Returns one input for each of the named settings."""
+    """Return one input per setting."""
     return [setting_input(SETTINGS[name]) for name in names]
 
 
 def advanced_inputs(names: Iterable[str]) -> list[Any]:
-    """Returns inputs that the page shows on request and that a graph may leave out."""
+    """Return inputs that are hidden by default and that a graph may omit."""
     inputs = setting_inputs(names)
     for made in inputs:
         made.optional = True
-        made.extra_dict = {"advanced": True}  # ComfyUI 0.3.64 has no parameter for it
+        made.extra_dict = {"advanced": True}  # ComfyUI 0.3.64 has no parameter for this
     return inputs
 
 
 def setting_input(spec: Setting, name: str | None = None) -> Any:
-    """Returns the input that shows a setting with its default, bounds and help.
+    """Return the input for a setting, with its default, bounds and help text.
 
     Args:
-        name: the input's, if it is not the setting's.
+        name: the input's name, if it differs from the setting's.
     """
     name = name or spec.name
     shown: dict[str, Any] = {"default": field_default(spec), "tooltip": field_help(spec)}
@@ -61,12 +61,12 @@ def number_input(spec: Setting, name: str, shown: dict[str, Any]) -> Any:
     shown = {**shown, "min": field_minimum(spec), "max": spec.maximum}
     if spec.type is int:
         if name == "seed":
-            shown["control_after_generate"] = False  # each new seed would train another LoRA
+            shown["control_after_generate"] = False  # a new seed would train a new LoRA
         return io.Int.Input(name, step=spec.multiple_of or 1, **shown)
     step = float_step(spec.default)
     return io.Float.Input(name, step=step, round=step / 100, **shown)
 
 
 def float_step(default: float | None) -> float:
-    """Returns a hundredth of the default's own magnitude, 0.01 at most."""
+    """Return a hundredth of the default's magnitude, but at most 0.01."""
     return 10.0 ** min(-2, math.floor(math.log10(default)) - 1) if default else 0.01

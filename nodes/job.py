@@ -1,4 +1,4 @@
-"""A training as the node asks for it: its config, its fingerprint, and its run."""
+"""A training requested by the node: its config, fingerprint and run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,23 @@ from ..trainer.runs.run import Run
 from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
 from .wires import Base, ClassImages, InstanceSet
 
+__all__ = [
+    "NO_PRESET",
+    "RESUME",
+    "START_OVER",
+    "Task",
+    "fingerprint",
+    "make_config",
+    "next_run",
+    "output_path",
+    "preset_differences",
+    "setting_values",
+    "with_preset",
+]
+
 NO_PRESET = "none"
-GO_ON, START_OVER = "go on", "start over"
-WITHOUT_EFFECT = {
+RESUME, START_OVER = "resume", "start over"
+WITHOUT_EFFECT = {  # on the LoRA
     "gradient_checkpointing",
     "save_every",
     "checkpoints_total_limit",
@@ -34,12 +48,12 @@ WITHOUT_EFFECT = {
 
 
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the node's inputs hold, as the settings' own values."""
+    """Return the node's inputs as values of settings, not yet checked."""
     return {name: from_field(SETTINGS[name], value) for name, value in given.items()}
 
 
 def with_preset(values: Mapping[str, Any], preset: str) -> dict[str, Any]:
-    """Let a preset fill in the settings of the node that are left at their default."""
+    """Return the values, with a preset filling in those left at their defaults."""
     filled = dict(values)
     for name, value in chosen(preset).items():
         default = SETTINGS[name].default
@@ -49,10 +63,11 @@ def with_preset(values: Mapping[str, Any], preset: str) -> dict[str, Any]:
 
 
 def preset_differences(preset: str, instance: InstanceConfig) -> list[str]:
-    """What the preset would have set for the photos, where they were loaded otherwise."""
+    """Return a sentence for each photo setting that differs from the preset."""
     wanted = {name: value for name, value in chosen(preset).items() if hasattr(instance, name)}
     return [
-        f"{name} {getattr(instance, name)}, the preset has {value}"
+        f"The preset suggests {name}={value}; Load Instance Images uses "
+        f"{getattr(instance, name)}, which wins."
         for name, value in wanted.items()
         if getattr(instance, name) != value
     ]
@@ -64,10 +79,10 @@ def chosen(preset: str) -> dict[str, Any]:
 
 
 def output_path(loras: Path, output_name: str) -> Path:
-    """Where the LoRA is to be written.
+    """Return the path of the LoRA to save.
 
     Raises:
-        ConfigError: the name is no plain file name.
+        ConfigError: the name is not a valid file name.
     """
     name = output_name.strip().removesuffix(".safetensors")
     check_file_stem(name, "output_name")
@@ -81,10 +96,10 @@ def make_config(
     classes: ClassImages | None,
     output: Path,
 ) -> Config:
-    """The complete job.
+    """Return the complete config.
 
     Raises:
-        ConfigError: a value is bad, or the class images are another model's.
+        ConfigError: a value is invalid, or the class images are from another model.
     """
     instance = {s.name: getattr(photos.config, s.name) for s in settings_of(InstanceConfig)}
     prior: dict[str, Any] = {"class_prompt": photos.class_prompt}
@@ -111,15 +126,15 @@ def make_config(
 def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:
     if any(classes.settings.get(name) != value for name, value in identity.items()):
         raise ConfigError(
-            "The class images were made with another model than the one to be trained.",
-            "Wire Generate Class Images and DreamBooth Train to the same model.",
+            "The class images were generated with a different model than the one to train.",
+            "Connect Generate Class Images and DreamBooth Train to the same model.",
         )
 
 
 def fingerprint(
     config: Config, base: Base, photos: InstanceSet, classes: ClassImages | None
 ) -> str:
-    """One text for everything that shapes the LoRA: equal inputs, equal LoRA."""
+    """Return a key for everything that shapes the LoRA: same key, same LoRA."""
     settings = {name: value for name, value in config.flat().items() if shapes_lora(name)}
     return settings_key(
         {
@@ -138,9 +153,9 @@ def shapes_lora(name: str) -> bool:
 
 
 def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:
-    """Returns the run to resume, or a new one, whose folder is created."""
-    check_choice("if_stopped", if_stopped, (GO_ON, START_OVER))
-    if past and if_stopped == GO_ON:
+    """Return the run to resume, or create a new one."""
+    check_choice("if_stopped", if_stopped, (RESUME, START_OVER))
+    if past and if_stopped == RESUME:
         return past[0].run
     return Run(new_folder(folder, name))
 
@@ -150,22 +165,22 @@ class Task:
     """One training for the worker.
 
     Args:
-        key: its fingerprint.
-        told: warnings that the user has seen already.
+        key: the fingerprint of its inputs.
+        seen: warnings that the user has already seen.
     """
 
     config: Config
     key: str
     run: Run
-    told: frozenset[str]
+    seen: frozenset[str]
 
     @property
     def order(self) -> Train:
-        """What the worker is told to do; a new run has nothing to resume."""
+        """The order for the worker; resuming a new run starts it."""
         return Train(str(self.run.folder), self.config.to_dict(), resume=True)
 
     def begin(self) -> None:
-        """Note in the run's folder when and from what it is made.
+        """Record the run's number and fingerprint in its folder.
 
         Raises:
             ConfigError: another process is training this run.

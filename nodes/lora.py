@@ -1,4 +1,4 @@
-"""Putting a trained LoRA on a model."""
+"""The node that applies a LoRA to a model."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from .page import Page
 from .prompts import CONFIG_KEY, trigger_prompt
 from .wires import TrainedLora
 
+__all__ = ["NODES"]
+
 STRENGTH = Setting("strength", float, 1.0, "", minimum=-10, maximum=10)
 
 
 class LoRALoader(io.ComfyNode):
-    """Puts a LoRA on MODEL and CLIP, and refuses one that does not fit."""
+    """Applies a LoRA to MODEL and CLIP, or refuses one that does not fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -92,29 +94,32 @@ class LoRALoader(io.ComfyNode):
 
 
 def chosen_file(lora: TrainedLora | None, name: str) -> Path:
-    """The file on the wire, else the one of this name.
+    """Return the file on the wire, or else the one with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such file, or another node's output is connected.
     """
     if isinstance(lora, TrainedLora):
         return lora.path
-    if lora is not None:  # other packs may call a wire LORA, too
-        raise ConfigError("The lora input is none of DreamBooth Train.", "Use lora_name.")
+    if lora is not None:  # other packs may also have a wire type LORA
+        raise ConfigError(
+            "The lora input does not come from DreamBooth Train.",
+            "Connect that node or pick a file in lora_name.",
+        )
     path = places.model_file("loras", name) if name else None
     if path is None:
         raise ConfigError(
-            f"lora_name {name!r:.200} is no file in models/loras.",
-            "Choose one, or connect the lora output of DreamBooth Train.",
+            f"lora_name {name!r:.200} is not in models/loras.",
+            "Choose a file, or connect the lora output of DreamBooth Train.",
         )
     return path
 
 
 def read_file(path: Path) -> Header:
-    """A LoRA's names, shapes and metadata.
+    """Return a LoRA's tensor names, shapes and metadata.
 
     Raises:
-        ConfigError: it is no whole safetensors file.
+        ConfigError: the file is missing, or is not a complete safetensors file.
     """
     if not path.is_file():
         raise ConfigError(f"{path} was deleted.", "Run DreamBooth Train again.")
@@ -122,23 +127,23 @@ def read_file(path: Path) -> Header:
 
 
 def put_on(path: Path, models: tuple[Any, Any], strengths: tuple[float, float]) -> tuple[Any, Any]:
-    """Copies of MODEL and CLIP with the LoRA on them.
+    """Return copies of MODEL and CLIP with the LoRA applied.
 
     Raises:
-        ConfigError: ComfyUI cannot read the LoRA.
+        ConfigError: ComfyUI cannot apply the LoRA.
     """
     weights = comfy.utils.load_torch_file(str(path), safe_load=True)
     try:
         return comfy.sd.load_lora_for_models(*models, weights, *strengths)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ConfigError(
-            f"{path.name} holds parts that do not belong together ({error!r:.200}).",
-            "Download it again, or use another one.",
+            f"{path.name} has inconsistent weights ({error!r:.200}).",
+            "Download it again, or use another LoRA.",
         ) from error
 
 
 def layer_shapes(model: Any, clip: Any) -> dict[str, Shape | None]:
-    """Every layer that a LoRA can change, by its name in LoRA files."""
+    """Return the shape of every layer that a LoRA can change, by its name in LoRA files."""
     unet, encoder = model.model, clip.cond_stage_model
     names = comfy.lora.model_lora_keys_unet(unet, {})
     names = comfy.lora.model_lora_keys_clip(encoder, names)

@@ -1,4 +1,4 @@
-"""Whether a LoRA file fits a model, told from names and shapes alone."""
+"""Checks whether a LoRA file fits a model, by names and shapes alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 from ..trainer.errors import ConfigError
 
+__all__ = ["Fit", "Shape", "compare", "require_fit"]
+
 Shape = tuple[int, ...]
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What of a LoRA the model has a place for.
+    """How well a LoRA fits a model.
 
     Args:
-        unknown: keys that no layer of the model is named after.
-        misshapen: layers whose size is another than the LoRA's, and parts that do not belong
-            together.
+        total: number of weights in the file.
+        unknown: keys that belong to no layer of the model.
+        misshapen: layers and keys whose shapes do not match.
     """
 
     total: int
@@ -28,11 +30,11 @@ class Fit:
 
 
 def compare(lora: Mapping[str, Shape], layers: Mapping[str, Shape | None]) -> Fit:
-    """Look up every key of a LoRA.
+    """Match the keys of a LoRA with the layers of a model.
 
     Args:
-        lora: shape of each of the file's weights.
-        layers: weight shape of each layer by its name in LoRA files, None where unknown.
+        lora: shapes of the file's weights.
+        layers: weight shapes of the layers by their names in LoRA files; None if unknown.
     """
     unknown = tuple(key for key in lora if layer_of(key, layers) is None)
     pairs = ((key.removesuffix(DOWN), key) for key in lora if key.endswith(DOWN))
@@ -46,7 +48,7 @@ def compare(lora: Mapping[str, Shape], layers: Mapping[str, Shape | None]) -> Fi
 
 
 def layer_of(key: str, layers: Iterable[str]) -> str | None:
-    """The layer that a key belongs to: the part before one of its dots."""
+    """Return the layer that a key belongs to: the part before one of its dots."""
     end = key.find(".")
     while end >= 0:
         if key[:end] in layers:
@@ -62,20 +64,20 @@ def same_size(up: Shape, down: Shape, weight: Shape | None) -> bool:
 
 
 def require_fit(fit: Fit, name: str, own: bool) -> str | None:
-    """Refuse a LoRA that is another model's; say what of a foreign one is left out.
+    """Refuse a LoRA for another model; return a warning if some weights are not used.
 
     Args:
-        own: the file was trained here, so that every key must have its place.
+        own: this pack trained the file, so every key must match.
 
     Raises:
-        ConfigError: it was made for another base.
+        ConfigError: the LoRA was trained on a different base model.
     """
     if fit.misshapen or len(fit.unknown) == fit.total or (own and fit.unknown):
         example = (*fit.misshapen, *fit.unknown, "it is empty")[0]
         raise ConfigError(
-            f"{name} was made for another base than this model ({example:.200}).",
+            f"{name} was trained on a different base model ({example:.200}).",
             "Load the kind of checkpoint that it was trained on.",
         )
     if fit.unknown:
-        return f"{len(fit.unknown)} of {fit.total} weights have no place in this model."
+        return f"{len(fit.unknown)} of {fit.total} weights do not fit this model and are ignored."
     return None

@@ -1,4 +1,4 @@
-"""A set of photos, loaded and cropped; imported when a node runs, not at ComfyUI's start."""
+"""Loads and crops a set of photos; imported when a node runs, to keep ComfyUI's start fast."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["PhotoSet", "find_photos", "load_photo_set", "photos_at"]
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Photos as they will be trained.
+    """Photos prepared for training.
 
     Args:
-        key: one text for the photos in their order, each with its caption.
-        crops: the first ones, as they will be trained.
+        key: fingerprint of the photos and their captions, in order.
+        crops: the first training crops.
     """
 
     key: str
@@ -36,8 +36,11 @@ def load_photo_set(
 ) -> PhotoSet:
     """Load and check the photos, and cut the first `num_shown` crops.
 
+    Args:
+        on_skip: called with the error for each photo that is skipped.
+
     Raises:
-        ConfigError: one cannot be used and is not to be skipped, or none is left.
+        ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
     photos = load_photos(config, on_skip)
     crops = (crop for i, photo in enumerate(photos) for crop in crops_of(photo, config, i))

@@ -1,4 +1,4 @@
-"""The photos of a subject: loaded, checked, cropped as they will be trained, and shown."""
+"""The node that loads, checks and crops the photos of a subject."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from .wires import InstanceSet
 if TYPE_CHECKING:
     from .photo_set import PhotoSet
 
-MAX_PHOTOS = 1000  # all are looked at before cancel is
-SHOWN = 64  # crops that the node shows and hands on; all of them could be gigabytes
+__all__ = ["NODES"]
+
+MAX_PHOTOS = 1000  # loading them cannot be canceled
+SHOWN = 64  # crops in the preview and output; all of them could be gigabytes
 PHOTO_HELP = "Photos of the subject. Click the button below, or drop files on the node."
 FOLDER_HELP = (
     "Folder of photos to use instead of uploads: a full path, or a folder name in ComfyUI's input "
@@ -35,7 +37,7 @@ FOLDER_HELP = (
 
 
 class LoadInstanceImages(io.ComfyNode):
-    """Loads photos and shows them as they will be trained."""
+    """Loads photos and shows the training crops."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -71,17 +73,17 @@ class LoadInstanceImages(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, photos: Any) -> bool:
-        """Naming the input keeps ComfyUI from looking for a list of files among its options."""
+        """Accept a list of files: naming the input here skips ComfyUI's check of its options."""
         return True
 
     @classmethod
     def fingerprint_inputs(cls, photos: Any = "", folder: str | None = "", **_: Any) -> str:
-        from .photo_set import find_photos  # imported when used: it would delay ComfyUI's start
+        from .photo_set import find_photos  # here, to keep ComfyUI's start fast
 
         try:
             return contents_key(find_photos(sources(photos, folder or "")))
         except (ConfigError, OSError, ValueError) as error:
-            return str(error)  # the run will say so
+            return str(error)  # execute reports it
 
     @classmethod
     def execute(cls, photos: Any, folder: str, class_prompt: str, **settings: Any) -> io.NodeOutput:
@@ -94,37 +96,37 @@ class LoadInstanceImages(io.ComfyNode):
             raise ConfigError("instance_prompt is empty.", hint)
         photo_set = load_set(config, page)
         crops = [to_tensor(crop.image) for crop in photo_set.crops]
-        told = frozenset(note.message for note in photo_set.report.warnings())
-        wire = InstanceSet(config, class_prompt, photo_set.key, told)
+        seen = frozenset(note.message for note in photo_set.report.warnings())
+        wire = InstanceSet(config, class_prompt, photo_set.key, seen)
         text = photo_set.report.text().strip()
         return io.NodeOutput(wire, crops, text, ui={**shown(crops, cls), "report": [text]})
 
 
 def load_set(config: InstanceConfig, page: Page) -> PhotoSet:
-    """Load the photos; the page is told of those that are left out."""
+    """Load the photos, with a note on each that is skipped."""
     from .photo_set import load_photo_set
 
     return load_photo_set(
-        config, SHOWN, lambda error: page.note("warn", "A photo was left out.", str(error))
+        config, SHOWN, lambda error: page.note("warn", "Photo skipped", str(error))
     )
 
 
 def uploaded_names() -> list[str]:
-    """Nothing chosen, and the images in ComfyUI's input folder."""
+    """Return the widget's options: nothing, and the images in ComfyUI's input folder."""
     folder = Path(folder_paths.get_input_directory())
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     return ["", *folder_paths.filter_files_content_types(names, ["image"])]
 
 
 def sources(photos: Any, folder: str) -> list[Path]:
-    """The photos in the folder, or the uploaded files.
+    """Return the photos in the folder, or else the uploaded files.
 
     Raises:
-        ConfigError: there is none, there are very many, or one cannot be found.
+        ConfigError: there are no photos, too many, or one is missing.
     """
     found = folder_photos(folder) if folder.strip() else uploaded_photos(photos)
     if len(found) > MAX_PHOTOS:
-        hint = f"Give at most {MAX_PHOTOS}; 3 to 20 work best for a subject."
+        hint = f"Use at most {MAX_PHOTOS:,}; 3 to 20 work best for a subject."
         raise ConfigError(f"There are {len(found):,} photos.", hint)
     return found
 
@@ -136,25 +138,25 @@ def folder_photos(folder: str) -> list[Path]:
 
 
 def uploaded_photos(photos: Any) -> list[Path]:
-    """The files of the upload widget: one name, or a list of them."""
+    """Return the files named by the upload widget: one name or a list of names."""
     names = [photos] if isinstance(photos, str) else photos
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"photos is {photos!r:.80}.", "Upload some, or fill in a folder.")
+        raise ConfigError(f"photos is {photos!r:.80}.", "Upload photos or set a folder.")
     found = [places.uploaded_file(name) for name in names if name]
     if not found:
-        raise ConfigError("There are no photos.", "Upload some, or fill in a folder.")
+        raise ConfigError("There are no photos.", "Upload some or set a folder.")
     return found
 
 
 def contents_key(paths: Sequence[Path]) -> str:
-    """One text for the contents of photos and of the captions beside them."""
+    """Return a key for the contents of photos and their caption files."""
     captions = (path.with_suffix(".txt") for path in paths)
     files = [path for path in (*paths, *captions) if path.is_file()]
     return settings_key({path.name: file_sha256(path) for path in files})
 
 
 def shown(crops: Sequence[Tensor], cls: Any) -> dict[str, Any]:
-    """The node's preview; crops can differ in size."""
+    """Return the node's preview; crops can differ in size."""
     previews = [ui.PreviewImage(crop, cls=cls).as_dict() for crop in crops]
     return {"images": [image for preview in previews for image in preview["images"]]}
 

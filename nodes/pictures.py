@@ -1,4 +1,4 @@
-"""Pictures between Pillow, files and ComfyUI's IMAGE tensors, (B, H, W, 3) from 0 to 1."""
+"""Converts between Pillow images, files and ComfyUI's IMAGE: (B, H, W, 3), from 0 to 1."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from torch import Tensor
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import write_atomic
 
+__all__ = ["read_tensor", "read_tensors", "to_picture", "to_tensor", "write_picture"]
+
 
 def to_tensor(picture: Image.Image) -> Tensor:
-    """(1, H, W, 3)"""
+    """Convert an image to a tensor (1, H, W, 3)."""
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
     return torch.from_numpy(pixels)[None]
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """From (1, H, W, 3)."""
+    """Convert a tensor (1, H, W, 3) to an image."""
     pixels = (image[0].clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(pixels.cpu().numpy())
 
 
 def read_tensor(path: Path) -> Tensor:
-    """A picture in a file.
+    """Read an image file.
 
     Raises:
-        ConfigError: it cannot be read; names the file.
+        ConfigError: the file cannot be read.
     """
-    from ..trainer.photos.images import read_photo  # when used: it would delay ComfyUI's start
+    from ..trainer.photos.images import read_photo  # here, to keep ComfyUI's start fast
 
     return to_tensor(read_photo(path))
 
 
 def read_tensors(paths: Iterable[Path]) -> Tensor:
-    """Pictures of one size as one batch.
+    """Read image files of the same size as one batch.
 
     Raises:
-        ConfigError: one cannot be read, or is of another size than the first.
+        ConfigError: a file cannot be read, or differs in size from the first.
     """
     found = {path: read_tensor(path) for path in paths}
     size = next(iter(found.values())).shape
     for path, image in found.items():
         if image.shape != size:
-            raise ConfigError(f"{path} is of another size than the others.", "Remove it.")
+            raise ConfigError(f"{path} differs in size from the other images.", "Delete it.")
     return torch.cat(list(found.values()))
 
 
 def write_picture(path: Path, image: Tensor) -> None:
-    """Write a PNG whole or not at all."""
+    """Write a PNG atomically."""
     buffer = io.BytesIO()
     to_picture(image).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())

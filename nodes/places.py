@@ -1,4 +1,4 @@
-"""Where ComfyUI keeps files, and which of them a graph may name."""
+"""ComfyUI's folders, and the files that a graph may name."""
 
 from __future__ import annotations
 
@@ -10,60 +10,72 @@ import folder_paths
 
 from ..trainer.errors import ConfigError
 
+__all__ = [
+    "cache_folder",
+    "file_stamp",
+    "loras_folder",
+    "model_file",
+    "page_image",
+    "photo_folder",
+    "runs_folder",
+    "uploaded_file",
+]
+
 
 def runs_folder() -> Path:
-    """One folder a training, beside the cache."""
+    """Return the folder that holds one folder per run, and the cache."""
     return Path(folder_paths.get_output_directory()) / "dreambooth"
 
 
 def cache_folder() -> Path:
+    """Return the folder of class images and exported models."""
     return runs_folder() / "cache"
 
 
 def loras_folder() -> Path:
-    """Where new LoRAs go: the first of the folders that ComfyUI lists."""
+    """Return the folder for new LoRAs: the first that ComfyUI lists."""
     return Path(folder_paths.get_folder_paths("loras")[0])
 
 
 def uploaded_file(name: str) -> Path:
-    """The file of an upload widget's value, such as "a.png" or "a.png [output]".
+    """Return the file named by an upload widget, as in "a.png" or "a.png [output]".
 
     Raises:
-        ConfigError: it lies outside of ComfyUI's folder, or is not there.
+        ConfigError: the file is outside ComfyUI's folder, or does not exist.
     """
     plain, folder = folder_paths.annotated_filepath(name)
     root = Path(folder or folder_paths.get_input_directory()).resolve()
     path = file_within(root, plain)
     if path is None:
-        raise ConfigError(f"The photo {name!r:.200} is outside of {root}.", "Upload it.")
+        raise ConfigError(f"Photo {name!r:.200} is outside {root}.", "Upload it.")
     if not is_there(path.is_file):
-        raise ConfigError(f"The photo {name!r:.200} is not in {root}.", "Upload it again.")
+        raise ConfigError(f"Photo {name!r:.200} is not in {root}.", "Upload it again.")
     return path
 
 
 def file_within(root: Path, name: str) -> Path | None:
-    """Where a name leads, unless out of the folder."""
-    plain = PureWindowsPath(name)  # takes "/" and "\\" for separators
+    """Return the path that a name refers to; None if it is outside the folder."""
+    plain = PureWindowsPath(name)  # accepts both "/" and "\\" as separators
     if plain.drive or plain.root or ".." in plain.parts:
         return None
     try:
         path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # no name for a file, or links in a circle
+    except (OSError, ValueError, RuntimeError):  # not a valid file name, or a link loop
         return root / name
     return path if path.is_relative_to(root) else None
 
 
 def is_network_path(text: str) -> bool:
-    """Whether a path leads to another machine.
+    """Return whether a path is on another machine.
 
-    Asking Windows whether it is there already sends that machine the user's credentials, and a
-    workflow of somebody else's could name any.
+    On Windows, even checking whether such a path exists sends the user's credentials to that
+    machine, and a workflow from someone else could name any.
     """
     return len(text) > 1 and text[0] in "\\/" and text[1] in "\\/"
 
 
 def is_there(check: Callable[[], bool]) -> bool:
-    """What a path's own check says; a name that no file can have is not there."""
+    """Return the result of a path's own check; False for an invalid file name."""
     try:
         return check()
     except (OSError, ValueError):
@@ -71,41 +83,41 @@ def is_there(check: Callable[[], bool]) -> bool:
 
 
 def photo_folder(text: str) -> Path:
-    """A folder that the user names: absolute, or inside ComfyUI's input folder.
+    """Return a folder given by the user: a full path, or a name in ComfyUI's input folder.
 
     Raises:
-        ConfigError: it is not there, or on another machine.
+        ConfigError: the folder does not exist, or is a network path.
     """
     root = Path(folder_paths.get_input_directory())
     name = text.strip().strip('"')
     if is_network_path(name):
         raise ConfigError(
             f"folder {name!r:.200} is a network path.",
-            "Give the share a drive letter or mount it, or copy the photos to this computer.",
+            "Map the share to a drive letter, mount it, or copy the photos to this computer.",
         )
     try:
         path = root / Path(name).expanduser()
-    except RuntimeError:  # no such user's home
+    except RuntimeError:  # "~name" with an unknown user
         path = root / name
     if not is_there(path.is_dir):
         raise ConfigError(
-            f"folder: there is no folder {str(path):.200}.",
-            f"Give a full path, or the name of a folder in {root}.",
+            f"There is no folder {str(path):.200}.",
+            f"Set folder to a full path, or to the name of a folder in {root}.",
         )
     return path
 
 
 def model_file(folder: str, name: str) -> Path | None:
-    """A file in one of ComfyUI's folders of models, None where it has none of this name."""
+    """Return a file in one of ComfyUI's model folders; None if it does not exist."""
     try:
         path = folder_paths.get_full_path(folder, name)
-    except (TypeError, ValueError):  # no text, or on Windows another drive
+    except (TypeError, ValueError):  # not text, or another drive on Windows
         return None
     return None if path is None else Path(path)
 
 
 def file_stamp(text: str) -> Any:
-    """Size and time of the model or input file that a text names; None if it names none."""
+    """Return size and time of the model or input file that a text names; None if it names none."""
     candidates = [model_file(folder, text) for folder in folder_paths.folder_names_and_paths]
     if not is_network_path(text):
         candidates.append(Path(folder_paths.get_input_directory()) / text)
@@ -118,6 +130,6 @@ def file_stamp(text: str) -> Any:
 
 
 def page_image(path: Path) -> dict[str, str]:
-    """How the page finds an image below the output folder."""
+    """Return how the page refers to an image in the output folder."""
     folder = path.parent.relative_to(folder_paths.get_output_directory())
     return {"filename": path.name, "subfolder": folder.as_posix(), "type": "output"}

@@ -1,4 +1,4 @@
-"""Prompts: those of a test, one a line with a place for the subject, and a LoRA's own."""
+"""Test prompts with a placeholder for the subject, and the trigger prompt of a LoRA."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import Mapping
 from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
 
+__all__ = ["CONFIG_KEY", "filled_prompts", "trigger_prompt"]
+
 SUBJECT = "{subject}"
 CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"
 
 
 def subject_of(trigger: str) -> str:
-    """The subject in an instance prompt: "sks dog" in "a photo of sks dog"."""
+    """Return the subject of an instance prompt: "sks dog" in "a photo of sks dog"."""
     return trigger.partition(" of ")[2].strip() or trigger.strip()
 
 
 def filled_prompts(text: str, trigger: str) -> list[str]:
-    """One prompt a line, with the subject put in.
+    """Split a text into prompts, one per line, and fill in the subject.
 
     Raises:
-        ConfigError: there is no prompt, a text that is none, or a subject is wanted and none is
-            known.
+        ConfigError: there is no prompt, a text is invalid, or the trigger is missing.
     """
     check_text("prompts", text)
     check_text("trigger", trigger)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise ConfigError("prompts is empty.", f'Write one a line, as in "{SUBJECT} on a beach".')
+        raise ConfigError("prompts is empty.", f'Write one per line, as in "{SUBJECT} on a beach".')
     if SUBJECT in text and not trigger.strip():
         raise ConfigError(
             f"prompts contain {SUBJECT}, but there is no trigger.",
@@ -38,9 +39,9 @@ def filled_prompts(text: str, trigger: str) -> list[str]:
 
 
 def trigger_prompt(metadata: Mapping[str, str]) -> str:
-    """The prompt that calls a LoRA's subject, as far as its file says."""
+    """Return the trigger prompt from a LoRA's metadata; empty if there is none."""
     try:
         prompt = json.loads(metadata[CONFIG_KEY])["instance"]["instance_prompt"]
-    except (LookupError, TypeError, ValueError, RecursionError):  # none of ours
+    except (LookupError, TypeError, ValueError, RecursionError):  # not trained by this pack
         prompt = metadata.get(TRIGGER_KEY, "")
     return prompt if isinstance(prompt, str) else ""

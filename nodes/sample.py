@@ -1,4 +1,4 @@
-"""Pictures of the trained subject: several prompts, several seeds, one labelled sheet."""
+"""The node that samples several prompts and seeds into one labeled grid."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from .pictures import to_picture, to_tensor
 from .prompts import filled_prompts
 from .sampling import Drawer, Sampler, sampler_inputs
 
+__all__ = ["NODES"]
+
 NUMBERS = {
     "num_images": Setting("num_images", int, 2, "Images per prompt.", minimum=1, maximum=64),
     "width": Setting(
@@ -35,12 +37,12 @@ NUMBERS = {
     "steps": replace(SETTINGS["sample_inference_steps"], name="steps"),
     "cfg": replace(SETTINGS["sample_guidance_scale"], name="cfg"),
 }  # fmt: skip
-MAX_PICTURES = 256  # they are handed on together
+MAX_IMAGES = 256  # all of them are in memory at once
 PROMPTS = "a photo of {subject}\n{subject} on a beach\na watercolor painting of {subject}"
 
 
 class Sample(io.ComfyNode):
-    """Draws each prompt with the same seeds."""
+    """Samples each prompt with the same seeds."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -69,7 +71,7 @@ class Sample(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="All images."),
-                io.Image.Output(display_name="sheet", tooltip="Labelled grid of all images."),
+                io.Image.Output(display_name="sheet", tooltip="Labeled grid of all images."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -109,15 +111,15 @@ def number_inputs() -> list[Any]:
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:
-    """Refuse what ComfyUI lets through: numbers that come over a wire, or are none."""
+    """Check the numbers, since ComfyUI does not check NaN or values from a wire."""
     for name, spec in NUMBERS.items():
         check_value(spec, given[name])
 
 
 def require_few(total: int) -> int:
-    if total > MAX_PICTURES:
+    if total > MAX_IMAGES:
         raise ConfigError(
-            f"prompts and num_images make {total:,} pictures.", f"Draw at most {MAX_PICTURES}."
+            f"prompts and num_images ask for {total:,} images.", f"Use at most {MAX_IMAGES}."
         )
     return total
 

@@ -1,4 +1,4 @@
-"""Drawing single pictures with ComfyUI's own sampler."""
+"""Samples single images with ComfyUI's own sampler."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from torch import Tensor
 from .base import Wires
 from .fields import check_choice
 
+__all__ = ["Drawer", "Sampler", "sampler_inputs"]
+
 LATENT_SCALE = 8  # pixels per latent
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How pictures are drawn, by a sampler that ComfyUI has."""
+    """Settings for one of ComfyUI's samplers.
+
+    Args:
+        width: in pixels, like `height`.
+    """
 
     sampler_name: str
     scheduler: str
@@ -39,7 +45,7 @@ class Sampler:
 
 
 def sampler_inputs() -> list[Any]:
-    """The choice of sampler as in ComfyUI's own nodes."""
+    """Return the inputs for sampler and scheduler, as in ComfyUI's own nodes."""
     kinds = comfy.samplers.KSampler
     return [
         io.Combo.Input(
@@ -58,10 +64,10 @@ def sampler_inputs() -> list[Any]:
 
 
 class Drawer:
-    """Draws one picture at a time, under one progress bar for all of them.
+    """Samples one image at a time, with one progress bar for all of them.
 
     Args:
-        total: how many pictures will be drawn.
+        total: number of images that will be sampled.
     """
 
     def __init__(self, wires: Wires, sampler: Sampler, total: int) -> None:
@@ -72,7 +78,7 @@ class Drawer:
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
     def encode(self, prompt: str) -> Any:
-        """A prompt's conditioning; SDXL is told the picture's size."""
+        """Return a prompt's conditioning, with the image size for SDXL."""
         size = {"width": self.sampler.width, "height": self.sampler.height}
         target = {f"target_{side}": value for side, value in size.items()}
         clip = self.wires.clip
@@ -81,10 +87,10 @@ class Drawer:
         )
 
     def draw(self, positive: Any, negative: Any, seed: int) -> Tensor:
-        """One picture, (1, H, W, 3); it depends on nothing that was drawn before.
+        """Sample one image (1, H, W, 3), independent of all others.
 
         Raises:
-            InterruptProcessingException: the user pressed cancel.
+            InterruptProcessingException: the user canceled.
         """
         model, settings = self.wires.model, self.sampler
         shape = (1, 4, settings.height // LATENT_SCALE, settings.width // LATENT_SCALE)
@@ -108,6 +114,7 @@ class Drawer:
         return self.wires.vae.decode(latents).cpu()
 
     def callback(self) -> Callable[[int, Tensor, Tensor, int], None]:
+        """Return a sampler callback that shows progress and previews for the next image."""
         done, total = self.drawn * self.sampler.steps, self.bar.total
 
         def show(step: int, x0: Tensor, _x: Tensor, _steps: int) -> None:

@@ -1,4 +1,4 @@
-"""Training: a LoRA from photos, in the trainer's own process."""
+"""The node that trains a LoRA from photos in a worker process."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ from .page import Page
 from .pictures import read_tensor
 from .wires import Base, ClassImages, InstanceSet, TrainedLora
 
+__all__ = ["NODES"]
+
 PRESET_HELP = "Fills in the settings that are left at their defaults. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
 RESUME = "Run again to resume."
 STOPPED_HELP = (
-    "After a cancelled run with the same inputs: resume from its last step, or start over."
+    "After a canceled run with the same inputs: resume from its last step, or start over."
 )
 
 
 class TrainingFailed(Exception):
-    """The worker could not continue; the text says why and what to do."""
+    """The worker failed; the text says why and what to do."""
 
 
 class DreamBoothTrain(io.ComfyNode):
-    """Trains a LoRA, or finds the one that was trained from the same inputs."""
+    """Trains a LoRA, or reuses the one trained from the same inputs."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -47,7 +49,7 @@ class DreamBoothTrain(io.ComfyNode):
             display_name="DreamBooth Train",
             category="DreamBooth",
             description="Trains a LoRA on photos of a subject and saves it to models/loras. "
-            "Cancelling keeps the progress; the next run resumes.",
+            "Canceling keeps the progress; the next run resumes.",
             inputs=[
                 io.Model.Input("model", tooltip="Base model, with any patches applied to it."),
                 io.Clip.Input("clip", tooltip="Text encoder of the base model."),
@@ -67,7 +69,7 @@ class DreamBoothTrain(io.ComfyNode):
                 ),
                 *setting_inputs(TRAIN_BASIC),
                 io.Combo.Input(
-                    "if_stopped", options=[job.GO_ON, job.START_OVER], tooltip=STOPPED_HELP
+                    "if_stopped", options=[job.RESUME, job.START_OVER], tooltip=STOPPED_HELP
                 ),
                 *advanced_inputs(TRAIN_ADVANCED),
             ],
@@ -87,7 +89,7 @@ class DreamBoothTrain(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, output_name: str | None) -> bool | str:
-        """Refuse a name before anything runs; one that comes over a wire is not known yet."""
+        """Check the name before anything runs, unless it comes over a wire."""
         if output_name is None:
             return True
         try:
@@ -115,7 +117,7 @@ class DreamBoothTrain(io.ComfyNode):
     ) -> io.NodeOutput:
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
-        page.text("Looking at the model …")
+        page.text("Checking the model …")
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
         values = job.with_preset(job.setting_values(settings), preset)
         output = job.output_path(places.loras_folder(), output_name)
@@ -137,41 +139,39 @@ def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None
     differences = job.preset_differences(preset, photos.config)
     texts = [*base.notes]
     if differences:
-        texts.append(
-            f"Load Instance Images has {', '.join(differences)}: what is shown there is trained."
-        )
+        texts.append(" ".join(differences))
     for text in texts:
         page.note("warn", "DreamBooth Train", text)
 
 
 def write_base(base: Base, wires: Wires, page: Page) -> None:
-    """Write a base that was patched on the way for the worker, and make room for it."""
+    """Export a patched base for the worker, and free the GPU."""
     if base.patched:
-        page.text("Writing the patched model for the trainer …")
+        page.text("Exporting the patched model …")
         export(base, wires)
     mm.unload_all_models()
 
 
 def train(task: job.Task, page: Page) -> PastRun:
-    """Do a run in the worker.
+    """Train a run in the worker.
 
     Raises:
-        ConfigError: the user can fix it.
-        TrainingFailed: anything else that the worker could not do.
-        InterruptProcessingException: the user pressed cancel; what was trained is saved.
+        ConfigError: a problem that the user can fix.
+        TrainingFailed: any other failure of the worker.
+        InterruptProcessingException: the user canceled; the progress is saved.
     """
     task.begin()
     worker = Worker(task.order)
     try:
-        last = follow(worker, page, task.told)
+        last = follow(worker, page, task.seen)
     finally:
-        worker.stop(STOP_SEC)  # saves if following failed; else it has ended by itself
+        worker.stop(STOP_SEC)  # saves if following failed; otherwise already ended
     require_finished(last, page)
     return past_run(task.run)
 
 
 def require_finished(last: Last, page: Page) -> None:
-    """Raise what fits an end other than a finished LoRA."""
+    """Raise the matching exception unless the run finished."""
     text = end_text(last, resume=RESUME)
     if isinstance(last, Stopped):
         page.text(text)
@@ -184,7 +184,7 @@ def require_finished(last: Last, page: Page) -> None:
 
 
 def result(done: PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
-    """Returns the node's outputs, and what it shows."""
+    """Return the node's outputs and preview."""
     lora = done.finished_lora
     assert lora is not None
     text = f"{report}: {lora.name}"

@@ -1,4 +1,4 @@
-"""What the wires carry, as plain frozen values: no host, no models, no images."""
+"""The values on the pack's wires, as frozen dataclasses without models or images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.files.fingerprint import file_sha256
 
+__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedLora"]
+
 
 @dataclass(frozen=True)
 class Base:
     """The base model behind MODEL, CLIP and VAE, for the worker.
 
     Args:
-        identity: {"base": SHA-256 of the file}, or {"patched_base": key of what led to it}.
-        path: the checkpoint; of a patched model the file that it is exported to.
-        vae_path: a VAE's file, if it is not the checkpoint's own.
-        notes: what training does differently from the wires.
+        identity: {"base": SHA-256 of the file}, or {"patched_base": key of the upstream graph}.
+        path: the checkpoint, or the file that a patched model is exported to.
+        vae_path: a VAE file that replaces the checkpoint's own.
+        notes: warnings where training differs from what the wires carry.
     """
 
     identity: Mapping[str, str]
@@ -30,22 +32,23 @@ class Base:
 
     @property
     def patched(self) -> bool:
+        """Whether the model was patched on its way from the checkpoint."""
         return "patched_base" in self.identity
 
     @property
     def shaping(self) -> dict[str, str]:
-        """Everything of the base that shapes its images."""
+        """Everything about the base that shapes its images."""
         vae = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
         return {**self.identity, **vae}
 
 
 @dataclass(frozen=True)
 class InstanceSet:
-    """The photos of a subject and how they are trained.
+    """The photos of a subject and their settings.
 
     Args:
-        fingerprint: of the photos' and captions' contents.
-        notes: what the user has already been told about them.
+        fingerprint: key for the contents of photos and captions.
+        notes: warnings about them that the user has already seen.
     """
 
     config: InstanceConfig
@@ -59,7 +62,7 @@ class ClassImages:
     """The first `count` images of a class set.
 
     Args:
-        settings: everything that shaped them, as in the folder's set.json.
+        settings: everything that shapes them, as in the folder's set.json.
     """
 
     folder: Path
@@ -69,7 +72,7 @@ class ClassImages:
 
 @dataclass(frozen=True)
 class TrainedLora:
-    """A LoRA file and the prompt that calls its subject."""
+    """A LoRA file and its trigger prompt."""
 
     path: Path
     trigger: str

@@ -1,5 +1,5 @@
-// Hides the advanced inputs of our nodes behind a button in the classic canvas, which has none.
-// Nodes 2.0 has its own button; there ours is not shown.
+// Hides the advanced inputs of the pack's nodes behind a button in the classic canvas.
+// Nodes 2.0 has a button of its own, so this one is not shown there.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
@@ -9,7 +9,7 @@ const NO_ROW = -4; // ComfyUI adds 4 pixels to every row
 const BUTTON = "dreambooth_advanced";
 
 /**
- * Let an advanced row take no space while it is hidden.
+ * Make an advanced row take up no space while it is hidden.
  * @param {any} node
  * @param {any} widget
  */
@@ -20,7 +20,7 @@ function collapse(node, widget) {
 }
 
 /**
- * Fit the node to its rows, but never make it narrower than it is.
+ * Fit the node's height to its rows; never make the node narrower.
  * @param {any} node
  */
 function fit(node) {
@@ -34,7 +34,7 @@ function addButton(node) {
   const options = { serialize: false, canvasOnly: true }; // not in the prompt, not in Nodes 2.0
   const button = node.addWidget("button", BUTTON, null, () => node.toggleAdvanced(), options);
   button.serialize = false; // not in the saved workflow
-  // whoever changes showAdvanced (a menu, a loaded workflow, Nodes 2.0), the label follows
+  // a getter, since menus, loaded workflows and Nodes 2.0 change showAdvanced too
   Object.defineProperty(button, "label", {
     get: () => (node.showAdvanced ? "Hide advanced inputs" : "Show advanced inputs"),
     set: () => {},

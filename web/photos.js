@@ -1,4 +1,4 @@
-// Shows the names of several uploaded photos, and makes Run wait for uploads.
+// Shows the names of all uploaded photos, and makes Run wait for uploads.
 // @ts-check
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -10,19 +10,19 @@ const POLL_MS = 50;
 let uploads = 0;
 
 /**
- * Count an upload until ComfyUI has read the answer, or the upload has failed.
+ * Count an upload until ComfyUI has read the response or the upload has failed.
  * @param {Promise<Response>} answer
  */
 async function count(answer) {
   uploads += 1;
-  await answer.then((response) => response.clone().blob()).catch(() => {}); // ComfyUI reports it
+  await answer.then((response) => response.clone().blob()).catch(() => {}); // ComfyUI reports errors
   setTimeout(() => (uploads -= 1));
 }
 
-/** @returns {boolean} whether photos are uploading that no widget names yet */
+/** @returns {boolean} whether photos are uploading that are not in a widget yet */
 function isUploading() {
   const graphs = [app.graph, ...app.graph.subgraphs.values()];
-  // newer front ends mark the node, since they ask the server once more after the last upload
+  // newer front ends mark the node, since they make another request after the last upload
   const nodes = graphs.flatMap((graph) => graph.nodes);
   return uploads > 0 || nodes.some((/** @type {any} */ node) => node.isUploading);
 }
@@ -30,8 +30,8 @@ function isUploading() {
 app.registerExtension({
   name: "DreamBooth.Photos",
 
-  // ComfyUI names the photos in the widget only after the last one is uploaded. A serializeValue of
-  // the widget could wait, but comes too late for the workflow that is saved with the prompt.
+  // ComfyUI puts the names in the widget only after the last upload. The widget's serializeValue
+  // could wait, but it runs too late for the workflow that is saved with the prompt.
   setup() {
     const { fetchApi } = api;
     api.fetchApi = (/** @type {string} */ route, /** @type {RequestInit} */ options) => {
@@ -54,7 +54,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== "DreamBoothLoadInstanceImages") return;
     const widget = node.widgets.find((/** @type {any} */ w) => w.name === "photos");
-    // the front end's own list box shows one name only
+    // the front end's own combo shows only one name
     Object.defineProperty(widget, "_displayValue", { get: () => [widget.value].flat().join(", ") });
   },
 });

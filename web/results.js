@@ -1,4 +1,4 @@
-// Shows the results of a finished node: its images, and the report on the photos.
+// Shows the results of a finished node: its images, and the report on photos.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
@@ -21,7 +21,7 @@ const STYLE = {
 
 /**
  * @param {any} node
- * @returns {any} the widget that shows the node's report, created on first use
+ * @returns {any} the node's report widget, created on first use
  */
 function reportWidget(node) {
   const present = node.widgets?.find((/** @type {any} */ w) => w.name === WIDGET);
@@ -38,7 +38,7 @@ function reportWidget(node) {
 }
 
 /**
- * Height of a report with its long lines wrapped.
+ * Return the height of a report with its lines wrapped.
  * @param {HTMLElement} element
  */
 function height(element) {
@@ -50,7 +50,7 @@ function height(element) {
 
 /**
  * @param {any} node
- * @param {any} output what the node sent to the page
+ * @param {any} output the node's output
  */
 function showReport(node, output) {
   const text = output?.report?.join("\n");
@@ -58,7 +58,7 @@ function showReport(node, output) {
 }
 
 /**
- * The key under which ComfyUI keeps a node's previews.
+ * Return the key under which ComfyUI stores a node's preview.
  * @param {any} node
  */
 function locator(node) {
@@ -74,13 +74,13 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (/** @type {any} */ message) {
       before?.call(node, message);
-      delete app.nodePreviewImages?.[locator(node)]; // or else the last preview hides the results
+      delete app.nodePreviewImages?.[locator(node)]; // otherwise the last preview hides the results
       showReport(node, message);
     };
   },
 
   /**
-   * Called when a tab is reopened, with what its nodes had sent.
+   * Called with the nodes' outputs when a workflow tab is reopened.
    * @param {any} outputs
    */
   onNodeOutputsUpdated(outputs) {
@@ -88,7 +88,7 @@ app.registerExtension({
       const output = outputs[node.id];
       if (!output?.report || node.comfyClass !== WITH_REPORT) continue;
       showReport(node, output);
-      // in the next frame ComfyUI replaces what the node had sent with the chosen photos
+      // in the next frame, since ComfyUI replaces the output with the selected photos
       requestAnimationFrame(() => (outputs[node.id] = output));
     }
   },

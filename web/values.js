@@ -1,5 +1,5 @@
-// Keeps the saved values of our nodes by name, so that a setting that is added, removed or moved
-// changes no other. By itself ComfyUI restores a node's values by their position.
+// Saves the values of the pack's nodes by name, so that adding, removing or moving a setting does
+// not change others. By default, ComfyUI restores a node's values by position.
 // @ts-check
 import { app } from "../../scripts/app.js";
 
@@ -7,7 +7,7 @@ import { app } from "../../scripts/app.js";
 
 /**
  * @param {any} node
- * @returns {any[]} the widgets whose values a workflow keeps
+ * @returns {any[]} the widgets whose values a workflow saves
  */
 function savedWidgets(node) {
   return (node.widgets ?? []).filter((/** @type {any} */ widget) => widget.serialize !== false);
@@ -43,7 +43,7 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("DreamBooth")) return;
     const defaults = valuesOf(node);
     const { onSerialize, onConfigure } = node;
-    // the field's name is the front end's own: since 1.49 it writes it, but does not yet read it
+    // the front end's own field: since 1.49 it writes it, but does not read it yet
     node.onSerialize = function (/** @type {any} */ saved) {
       onSerialize?.call(node, saved);
       saved.widgets_values_named ??= valuesOf(node);

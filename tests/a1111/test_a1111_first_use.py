@@ -48,7 +48,7 @@ def host(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web
 
 @pytest.fixture(scope="module")
 def page(host: WebUIServer) -> Iterator[Page]:
-    """One window for all the tests, which follow each other as an artist's morning does."""
+    """One window for all the tests, which build on each other."""
     with browser(host) as context:
         yield open_tab(context, host)
 
@@ -60,13 +60,13 @@ def folder(host: WebUIServer, photos: Path) -> Path:
 
 
 def refusal(page: Page, button: str) -> str:
-    """What the tab answers to a button, and not what it has answered before."""
+    """Click a button, and return the tab's new error message."""
     page.evaluate("document.querySelector('#dreambooth_answer .dreambooth-problem')?.remove()")
     page.click(f"#dreambooth_{button}")
     return page.inner_text("#dreambooth_answer .dreambooth-problem")
 
 
-def told_of_base(page: Page, text: str) -> None:
+def base_is_described(page: Page, text: str) -> None:
     wait_until(page, lambda: text in page.inner_text("#dreambooth_about"), text)
 
 
@@ -76,9 +76,9 @@ def times(folder: Path, pattern: str) -> dict[Path, int]:
 
 
 def test_a_host_without_checkpoints_says_where_to_put_one(host, page, folder):
-    told_of_base(page, "put one into models/Stable-diffusion")
+    base_is_described(page, "Put one into models/Stable-diffusion")
     fill(page, folder=folder, instance_prompt="a photo of sks dog", name="dog", **SMALL)
-    assert "There is no checkpoint. Put" in refusal(page, "train")
+    assert "No checkpoint found. Put" in refusal(page, "train")
     assert not host.runs.exists()
 
 
@@ -86,14 +86,14 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
     MODELS[host.kind.name](host.data / "models")
     sd3 = {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(4, 4)}
     page.click("#dreambooth_base_refresh")
-    told_of_base(page, "SD 1.x checkpoint")
+    base_is_described(page, "SD 1.x checkpoint")
     save_file(sd3, host.data / "models/Stable-diffusion/wrong.safetensors")
     page.click("#dreambooth_base_refresh")
     choose(page, "base", "wrong")
-    told_of_base(page, "SD3")
+    base_is_described(page, "SD3")
     assert "SD3" in refusal(page, "train")
     choose(page, "base", "tiny")
-    told_of_base(page, "SD 1.x checkpoint")
+    base_is_described(page, "SD 1.x checkpoint")
     assert not host.runs.exists()
 
 
@@ -114,17 +114,17 @@ def test_photos_that_were_removed_before_train_are_missed(host, page, folder):
     assert not host.runs.exists()
 
 
-def test_photos_on_their_way_are_waited_for(host, page, photos):
+def test_buttons_wait_for_photos_that_are_uploading(host, page, photos):
     again = open_tab(page.context, host)
     uploads = hold_uploads(again)
     again.set_input_files("#dreambooth_uploads input", sorted(photos.iterdir()))
     wait_until(again, lambda: uploads, "the upload's begin")
     for button in ("train", "look", "make"):
         again.click(f"#dreambooth_{button}")
-        again.wait_for_selector("#dreambooth_live p:has-text('still on their way')")
+        again.wait_for_selector("#dreambooth_live p:has-text('still uploading')")
         again.evaluate("document.querySelector('#dreambooth_live p').textContent = ''")
     let_go(again, uploads, lambda: "photos, " in again.inner_text("#dreambooth_report"))
-    assert "still on their way" not in live(again)
+    assert "still uploading" not in live(again)
     assert host.ask("/dreambooth/state")[1] == {"job": None}
     again.close()
 
@@ -133,7 +133,7 @@ def test_a_base_chosen_while_the_list_is_made_stays(host, page):
     if host.kind is FORGE:
         pytest.skip("Forge's list cannot be opened meanwhile")
     again = open_tab(page.context, host)
-    told_of_base(again, "SD 1.x checkpoint")
+    base_is_described(again, "SD 1.x checkpoint")
     asked = hold_events(again)
     again.click("#dreambooth_base_refresh")
     wait_until(again, lambda: asked, "a look at the folder")
@@ -146,9 +146,9 @@ def test_a_base_chosen_while_the_list_is_made_stays(host, page):
     again.close()
 
 
-def test_the_base_that_was_chosen_last_is_told_of(host, page):
+def test_the_last_chosen_base_is_described(host, page):
     again = open_tab(page.context, host)
-    told_of_base(again, "SD 1.x checkpoint")
+    base_is_described(again, "SD 1.x checkpoint")
     again.wait_for_timeout(2000)
     asked = hold_events(again)
     choose(again, "base", "wrong")
@@ -159,10 +159,10 @@ def test_the_base_that_was_chosen_last_is_told_of(host, page):
     again.close()
 
 
-def test_a_preset_fills_in_at_once_and_a_text_that_is_none_changes_nothing(host, page):
+def test_a_preset_fills_in_immediately_and_an_unknown_one_changes_nothing(host, page):
     again = open_tab(page.context, host)
-    told_of_base(again, "SD 1.x checkpoint")
-    again.wait_for_timeout(2000)  # for the page's own first events, which would be held, too
+    base_is_described(again, "SD 1.x checkpoint")
+    again.wait_for_timeout(2000)  # for the page's first events, which would be held too
     hold_events(again)
     steps = again.locator("#dreambooth_max_train_steps input")
     for preset, number in (("style", 1500), ("environment", 1200)):
@@ -177,7 +177,7 @@ def test_a_preset_fills_in_at_once_and_a_text_that_is_none_changes_nothing(host,
     again.close()
 
 
-def test_a_host_that_answers_nothing_is_asked_again(host, page):
+def test_a_host_that_does_not_respond_is_asked_again(host, page):
     again = page.context.new_page()
     again.add_init_script(
         "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) =>"
@@ -186,16 +186,16 @@ def test_a_host_that_answers_nothing_is_asked_again(host, page):
     again.goto(host.url, wait_until="domcontentloaded")
     show_tab(again)
     again.route("**/dreambooth/state", lambda route: None, times=1)
-    wait_until(again, lambda: "The host does not answer" in live(again), "a time that is up")
-    wait_until(again, lambda: "The host does not answer" not in live(again), "another answer")
+    wait_until(again, lambda: "The host is not responding" in live(again), "a timeout")
+    wait_until(again, lambda: "The host is not responding" not in live(again), "another answer")
     again.close()
 
 
 def test_class_images_that_the_button_makes_are_used_by_the_training(host, page, folder):
-    assert "no class prompt" in refusal(page, "make")
+    assert "class_prompt is empty" in refusal(page, "make")
     fill(page, class_prompt="a photo of a dog", num_class_images=2, class_inference_steps=2)
     page.click("#dreambooth_make")
-    wait_until(page, lambda: "The class images are ready" in live(page), "class images")
+    wait_until(page, lambda: "will reuse these class images" in live(page), "class images")
     made = times(host.runs / "cache/class_images", "*.png")
     assert len(made) == 2
     fill(page, max_train_steps=2)

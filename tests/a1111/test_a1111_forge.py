@@ -53,7 +53,7 @@ LONG, SHORT = 100_000, 6  # steps: until it is stopped, and to its end
 MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
 
 
-# Forge has the same tab; its tests are run with -m "forge", apart from the usual suite.
+# Forge has the same tab; its tests run separately, with -m forge.
 HOSTS = [host_param(A1111, "a1111"), host_param(FORGE, "forge", pytest.mark.slow)]
 
 
@@ -157,7 +157,7 @@ def test_photos_arrive_though_the_page_changes_meanwhile(host, context, photos, 
     page.context.close()
 
 
-def test_photos_given_while_others_are_on_their_way_are_sent_once(host, context, photos):
+def test_photos_added_while_others_upload_are_sent_once(host, context, photos):
     if host.kind is FORGE:
         pytest.skip("Forge's field cannot be cleared meanwhile")
     page = open_tab(context, host)
@@ -192,7 +192,7 @@ def test_other_photos_replace_those_that_are_being_looked_at(host, context, phot
     page.close()
 
 
-def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
+def test_a_training_survives_a_reload_stops_and_resumes(host, context, photos):
     page = open_tab(context, host)
     give_photos(page, photos)
     fill(page, **SMALL, instance_prompt=PROMPT, name="dog", max_train_steps=LONG, sample_every=2)
@@ -202,7 +202,7 @@ def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
     other = open_tab(context, host)
     other.click("#dreambooth_train")
     other.wait_for_selector("#dreambooth_answer .dreambooth-problem")
-    assert "running already" in other.inner_text("#dreambooth_answer")
+    assert "is already running" in other.inner_text("#dreambooth_answer")
     other.close()
 
     account = {"Authorization": "Basic bWU6c2VjcmV0"}
@@ -230,7 +230,7 @@ def test_a_training_survives_a_reload_stops_and_goes_on(host, context, photos):
     page.close()
 
 
-def test_the_result_draws_in_the_host(host, context, dog_photos):
+def test_the_host_generates_with_the_result(host, context, dog_photos):
     page = open_tab(context, host)
     give_photos(page, dog_photos)
     fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT)
@@ -256,22 +256,24 @@ def test_the_result_draws_in_the_host(host, context, dog_photos):
     page.close()
 
 
-def test_pictures_before_and_after_are_drawn(host, context):
+def test_images_before_and_after_are_compared(host, context):
     page = open_tab(context, host)
     page.click("#dreambooth_runs summary:has-text('cat')")
     loss = page.locator("#dreambooth_runs details[open] img[src*='/loss/']")
     address = loss.get_attribute("src")
-    page.click("#dreambooth_runs details[open] button:has-text('Before')")
-    wait_until(page, lambda: "Before and after" in live(page), "the drawing")
+    page.click("#dreambooth_runs details[open] button:has-text('Compare')")
+    wait_until(page, lambda: "Comparing before/after" in live(page), "the comparison")
     wait_for_state(page, "finished")
     loaded = "[...document.querySelectorAll('#dreambooth_runs img')].every(i => i.naturalWidth)"
-    wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the pictures")
-    wait_until(page, lambda: page.evaluate(loaded), "whole pictures")
-    assert loss.get_attribute("src") != address  # by the same one a page may show what it has
+    wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the images")
+    wait_until(page, lambda: page.evaluate(loaded), "loaded images")
+    assert (
+        loss.get_attribute("src") != address
+    )  # with the same address a browser may show a cached image
     page.close()
 
 
-def test_a_host_that_ends_in_mid_training_loses_nothing(host, context):
+def test_a_host_that_quits_during_training_loses_nothing(host, context):
     page = open_tab(context, host)
     page.click("#dreambooth_runs summary:has-text('dog')")
     page.click("#dreambooth_runs details[open] button:has-text('Resume')")

@@ -87,7 +87,7 @@ def places(tmp_path: Path, tiny_checkpoint: CheckpointMaker):
 
 
 def first_value(spec: Any) -> object:
-    """What a setting's field holds at first."""
+    """What a setting's field holds initially."""
     if spec.default in (None, ()):
         return 0 if spec.type in (int, float) else ""
     return spec.default
@@ -141,8 +141,8 @@ def test_bad_fields_are_named_and_nothing_is_left(places, photos, changes, messa
     assert not list(places.runs.glob("dog*"))
 
 
-def test_a_host_without_checkpoints_is_told_where_to_put_one(places, photos):
-    with pytest.raises(ConfigError, match="There is no checkpoint. Put"):
+def test_without_checkpoints_the_error_says_where_to_put_one(places, photos):
+    with pytest.raises(ConfigError, match="No checkpoint found. Put"):
         orders.train_job(form(photos), orders.Places(places.runs, places.loras, {}))
 
 
@@ -187,14 +187,14 @@ def test_photos_that_were_removed_meanwhile_are_named(places, tmp_path):
         orders.train_job(form(folder), places)
 
 
-def test_photos_that_have_not_arrived_are_not_trained(places, tmp_path):
+def test_photos_that_are_still_uploading_are_not_trained(places, tmp_path):
     empty = tmp_path / "photo.png"
     empty.touch()
-    with pytest.raises(ConfigError, match="not arrived yet"):
+    with pytest.raises(ConfigError, match="still uploading"):
         orders.train_job(form("", (empty, empty)), places)
 
 
-def test_an_unreadable_number_hinders_only_what_uses_it(places, photos):
+def test_an_unreadable_number_affects_only_what_uses_it(places, photos):
     config = orders.instance_config(form(photos, max_train_steps=None), places)
     assert config.instance_images == (str(photos),)
 
@@ -212,7 +212,7 @@ def test_names_and_prompts_are_never_html(places, tmp_path):
 
 @dataclass
 class StandInHost:
-    """Counts what a job takes and gives back."""
+    """Records what a job takes and returns."""
 
     log: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
@@ -222,7 +222,7 @@ class StandInHost:
         self.log.append("taken")
         self.release.wait(60)
         yield
-        self.log.append("given back")
+        self.log.append("returned")
 
     def refresh(self) -> None:
         self.log.append("refreshed")
@@ -276,7 +276,7 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     assert view["end"]["state"] == "finished", view["end"]
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
     assert [sample["step"] for sample in view["samples"]] == [2, 3]
-    assert host.log == ["taken", "given back", "refreshed"]
+    assert host.log == ["taken", "returned", "refreshed"]
     (shown,) = history.run_views(places.runs, None)
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
@@ -292,7 +292,7 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     assert pair[0] != pair[1]
 
 
-def test_class_images_made_ahead_are_reused_by_the_training(places, photos):
+def test_class_images_generated_in_advance_are_reused_by_the_training(places, photos):
     host = StandInHost()
     host.release.set()
     small = {
@@ -356,7 +356,7 @@ def test_long_losses_are_thinned():
     assert jobs.thinned([]) == []
 
 
-def test_the_hosts_own_signs_are_escaped_in_the_prompt():
+def test_the_hosts_prompt_syntax_is_escaped():
     prompt = history.lora_prompt(Path("my_dog.safetensors"), "a (sks) dog [x]")
     assert prompt == r"a \(sks\) dog \[x\] <lora:my_dog:1>"
 
@@ -370,7 +370,7 @@ def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
         history.find_run(tmp_path, name)
 
 
-def test_a_run_that_was_broken_off_may_be_resumed(tmp_path):
+def test_an_interrupted_run_can_be_resumed(tmp_path):
     run = Run(tmp_path / "dog")
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
     (shown,) = history.run_views(tmp_path, None)

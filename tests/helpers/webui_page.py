@@ -58,7 +58,7 @@ def wait_for_state(page: Page, state: str) -> None:
 
 
 def step(page: Page) -> int:
-    found = re.search(r"Step (\d+) of", live(page))
+    found = re.search(r"Step (\d+)/", live(page))
     return int(found[1]) if found else 0
 
 

@@ -67,7 +67,7 @@ def class_node(**changes: object) -> Json:
 def train_node(**changes: object) -> Json:
     settings = {
         "instance_set": ["photos", 0], "preset": "none", "output_name": "dog",
-        "if_stopped": "go on", "max_train_steps": 3, "learning_rate": 1e-3, "rank": 4, "seed": 0,
+        "if_stopped": "resume", "max_train_steps": 3, "learning_rate": 1e-3, "rank": 4, "seed": 0,
         "train_batch_size": 1, "mixed_precision": "no", "train_text_encoder": False,
         "num_class_images": 2, "prior_loss_weight": 1.0, "sample_every": 0,
         "sample_inference_steps": 1,
@@ -171,7 +171,7 @@ def test_the_nodes_show_what_they_made(server, trained):
 def test_progress_previews_and_the_class_images_reach_page_and_worker(server, trained):
     train_steps = [e["data"] for e in server.events("progress") if e["data"]["node"] == "train"]
     assert (3, 3) in [(data["value"], data["max"]) for data in train_steps]
-    assert any("step 3/3 · loss" in fixed(text) for text in progress_texts(server))
+    assert any("Step 3/3, loss" in fixed(text) for text in progress_texts(server))
     binary = [event["data"] for event in server.events("binary")]
     assert any(data.startswith("\0\0\0\4") and '"train"' in data for data in binary)
     started = next(e for e in run_events(server, "dog") if e["event"] == "started")
@@ -238,16 +238,16 @@ def test_our_loader_takes_the_trigger_from_the_file(server, trained):
     ]
 
 
-def test_our_loader_refuses_a_lora_of_another_base(server):
+def test_our_loader_refuses_a_lora_for_another_base(server):
     wide = {f"{LAYER}.lora_{part}.weight": torch.zeros(999, 999) for part in ("up", "down")}
     save_file(wide, lora_file(server, "wide"))
-    assert "wide.safetensors was made for another base" in error_of(
+    assert "wide.safetensors was trained on a different base model" in error_of(
         server, loader_graph("wide.safetensors")
     )
-    assert "is no file in models/loras" in error_of(server, loader_graph(""))
+    assert "is not in models/loras" in error_of(server, loader_graph(""))
 
 
-def test_cancel_saves_and_the_next_run_goes_on(server):
+def test_cancel_saves_and_the_next_run_resumes(server):
     wanted = graph(
         photos=photo_node(), train=train_node(output_name="cancelled", max_train_steps=30)
     )
@@ -267,7 +267,7 @@ def test_cancel_saves_and_the_next_run_goes_on(server):
 
 
 def cancel(server: ComfyServer, wanted: Json) -> tuple[Json, int]:
-    """Press cancel during the training's steps; gives how it ended, and the last step."""
+    """Cancel during training; return how the run ended, and its last step."""
     seen = sum(is_step(text) for text in progress_texts(server))
     prompt = server.queue(wanted)
     deadline = time.monotonic() + 200
@@ -282,7 +282,7 @@ def cancel(server: ComfyServer, wanted: Json) -> tuple[Json, int]:
 
 
 def is_step(text: str) -> bool:
-    return re.search(r"step \d+/30", text) is not None
+    return re.search(r"Step \d+/30", text) is not None
 
 
 def test_class_images_are_topped_up_and_each_has_its_own_seed(server):
@@ -301,7 +301,7 @@ def test_class_images_are_topped_up_and_each_has_its_own_seed(server):
     assert (folder / "000001.png").read_bytes() == old[folder / "000001.png"][1]
     made["inputs"]["cfg"] = 3.0
     third = server.run(graph(classes=made, **shown))["outputs"]["classes"]
-    assert third["report"][0].endswith("An older set for this prompt was made with other cfg.")
+    assert third["report"][0].endswith("An older set for this prompt differs in cfg.")
 
 
 def patched_graph(**train: object) -> Json:
@@ -319,7 +319,7 @@ def patched_graph(**train: object) -> Json:
 
 def test_class_images_of_another_model_are_refused(server, trained):
     message = error_of(server, patched_graph(class_set=["classes", 0]))
-    assert message.startswith("The class images were made with another model")
+    assert message.startswith("The class images were generated with a different model")
     assert "patched" not in run_folders(server)
 
 
@@ -339,8 +339,8 @@ def test_a_lora_on_the_wire_is_part_of_what_is_trained(server, trained):
     ("changes", "message"),
     [
         ({"folder": ""}, r"There are no photos\. Upload some"),
-        ({"folder": "nowhere"}, r"there is no folder .*nowhere"),
-        ({"folder": "", "photos": "../../secret.png"}, "is outside of"),
+        ({"folder": "nowhere"}, r"There is no folder .*nowhere"),
+        ({"folder": "", "photos": "../../secret.png"}, "is outside"),
         ({"folder": "", "photos": "gone.png"}, r"gone\.png' is not in"),
         ({"folder": "broken"}, r"text\.jpg is not an image"),
         ({"instance_prompt": " "}, "instance_prompt is empty"),
@@ -348,7 +348,7 @@ def test_a_lora_on_the_wire_is_part_of_what_is_trained(server, trained):
         ({"background": "nocolour"}, "background is 'nocolour'"),
     ],
 )
-def test_bad_photo_inputs_give_one_clear_message(server, changes, message):
+def test_invalid_photo_inputs_are_refused_with_a_clear_message(server, changes, message):
     broken = server.base_dir / "input" / "broken"
     broken.mkdir(exist_ok=True)
     (broken / "text.jpg").write_text("no picture")

@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def trained_model(server: ComfyServer, name: str, **nodes: Json) -> Json:  # noqa: F811
-    """Train with these nodes; gives the model part of the run's config."""
+    """Train with these nodes; return the model part of the run's config."""
     train = train_node(output_name=name, max_train_steps=1, **nodes.pop("train", {}))
     server.run(graph(photos=photo_node(), train=train, **nodes))
     config = server.base_dir / "output" / "dreambooth" / name / "config.json"

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 PACK = Path(__file__).parents[2]
-ALIAS = "dreambooth_pack"  # ComfyUI, too, loads the pack under a name of its own
+ALIAS = "dreambooth_pack"  # ComfyUI also loads the pack under its own name
 HOST_FREE = "class_sets fields graph job lora_fit prompts wires"
 
 
 def pack_module(name: str) -> ModuleType:
-    """A module of the pack, which is loaded as ComfyUI loads it."""
+    """Return a module of the pack, loaded the way ComfyUI loads it."""
     if ALIAS not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             ALIAS, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
@@ -143,13 +143,13 @@ def test_a_vae_of_its_own_is_named(loader, expected):
     ],
     ids=["LoRA", "loader with more inputs", "linked name", "other checkpoint"],
 )
-def test_anything_between_is_no_straight_wire(patched):
+def test_a_patched_wire_is_not_straight(patched):
     prompt = straight_graph() | {"5": patched}
     prompt["4"]["inputs"]["model"] = ["5", 0]
     assert graph.straight_wires(prompt, "4") is None
 
 
-def test_a_list_of_two_file_names_is_no_link():
+def test_a_list_of_two_file_names_is_not_a_link():
     assert graph.as_link(["a.png", "b.png"]) is None
     assert graph.as_link(["7", 1]) == graph.Link("7", 1)
 
@@ -167,7 +167,7 @@ def test_the_key_ignores_the_training_nodes_own_settings():
     assert key_of(changed) == key_of(with_lora())
 
 
-def test_numbers_that_may_be_none_are_none_at_zero():
+def test_a_zero_means_none_where_a_number_is_optional():
     given = {"alpha": 0, "sample_every": 0, "noise_offset": 0.0, "sample_prompts": " a \n\nb\n"}
     values = job.setting_values(given)
     assert values == {
@@ -178,14 +178,14 @@ def test_numbers_that_may_be_none_are_none_at_zero():
 def test_a_preset_fills_in_only_what_is_left_at_its_default():
     filled = job.with_preset({"rank": 16, "max_train_steps": 50}, "style")
     assert (filled["rank"], filled["max_train_steps"]) == (32, 50)
-    assert "crop_mode" not in filled  # the photos were loaded with their own
+    assert "crop_mode" not in filled  # the photos have their own
 
 
-def test_photos_that_were_loaded_otherwise_than_the_preset_has_it_are_named():
+def test_photo_settings_that_differ_from_the_preset_are_named():
     instance = config.InstanceConfig(("a.png",), "a photo of sks dog")
     assert job.preset_differences("sdxl-lora", instance) == [
-        "resolution 512, the preset has 1024"
-    ]  # fmt: skip
+        "The preset suggests resolution=1024; Load Instance Images uses 512, which wins."
+    ]
     assert job.preset_differences("none", instance) == []
 
 
@@ -222,20 +222,20 @@ def make_config(values: dict, *, classes: object = None, **photo_settings: objec
 
 
 def test_class_images_on_the_wire_bring_their_prompt_and_number():
-    prior = make_config({"num_class_images": 100}, classes=class_images()).prior
+    prior = make_config({"num_class_images": 100}, classes=class_images()).concepts[0].prior
     assert prior.class_images == "classes"
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a cat", 7)
 
 
 def test_without_them_the_photos_class_prompt_counts():
-    prior = make_config({"num_class_images": 12}).prior
+    prior = make_config({"num_class_images": 12}).concepts[0].prior
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a dog", 12)
     assert prior.class_images is None
 
 
 @pytest.mark.parametrize("made_from", [{"base": "bb"}, {"base": None, "patched_base": "aa"}])
 def test_class_images_of_another_model_are_refused(made_from):
-    with pytest.raises(ConfigError, match="made with another model"):
+    with pytest.raises(ConfigError, match="generated with a different model"):
         make_config({}, classes=class_images(**made_from))
 
 
@@ -279,17 +279,17 @@ def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tm
     assert len(history.lost_results(tmp_path)) == 2
 
 
-def test_a_stopped_run_goes_on_unless_asked_to_start_over(tmp_path):
+def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
     stopped = make_run(tmp_path, "dog", events.Stopped(2, "", "", True))
     past = history.runs_from(tmp_path, "k")
-    assert job.next_run(tmp_path, "dog", past, job.GO_ON) == stopped
+    assert job.next_run(tmp_path, "dog", past, job.RESUME) == stopped
     assert job.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
-    assert job.next_run(tmp_path, "dog", [], job.GO_ON).folder == tmp_path / "dog_3"
+    assert job.next_run(tmp_path, "dog", [], job.RESUME).folder == tmp_path / "dog_3"
 
 
-def test_a_run_that_was_killed_may_go_on(tmp_path):
+def test_a_killed_run_can_be_resumed(tmp_path):
     killed = make_run(tmp_path, "dog", None)
-    assert job.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.GO_ON) == killed
+    assert job.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.RESUME) == killed
 
 
 def make_set(cache: Path, cfg: float, count: int) -> object:
@@ -301,7 +301,7 @@ def make_set(cache: Path, cfg: float, count: int) -> object:
 
 
 def complete(images: object, count: int, show=pytest.fail, before=lambda: None) -> list[int]:
-    """Make what is missing of a set, plain images; the indices of those that were made."""
+    """Fill a set with plain images; return the indices of the new ones."""
     made: list[int] = []
 
     def make(missing: list[int]) -> None:
@@ -325,7 +325,7 @@ def test_a_class_set_is_made_by_one_process_while_the_other_waits(tmp_path):
 
     def hold() -> None:
         locked.set()
-        assert waited.wait(60)  # the other one has come, and may not begin
+        assert waited.wait(60)  # the other process is waiting
 
     with ThreadPoolExecutor() as pool:
         first = pool.submit(complete, images, 3, before=hold)
@@ -356,7 +356,7 @@ def test_class_images_are_counted_and_an_older_set_explained(tmp_path):
     report = class_sets.report_text(make_set(tmp_path, 8.0, 0), 3)
     assert report.splitlines() == [
         "3 class images: 0 reused, 3 new",
-        "An older set for this prompt was made with other cfg.",
+        "An older set for this prompt differs in cfg.",
     ]
 
 
@@ -382,14 +382,17 @@ def test_a_lora_that_fits_is_taken_silently(name):
     ids=["unknown names", "another size", "empty"],
 )
 def test_a_lora_for_another_base_is_refused(shapes):
-    with pytest.raises(ConfigError, match="made for another base"):
+    with pytest.raises(ConfigError, match="different base model"):
         lora_fit.require_fit(lora_fit.compare(shapes, LAYERS), "a.safetensors", False)
 
 
-def test_weights_without_a_place_are_told_of_a_foreign_lora_and_refused_of_our_own():
+def test_weights_that_do_not_fit_are_a_warning_for_foreign_loras_and_an_error_for_our_own():
     fit = lora_fit.compare(lora_shapes("lora_unet_a_to_q") | lora_shapes("lora_unet_z"), LAYERS)
-    assert lora_fit.require_fit(fit, "a", False) == "3 of 6 weights have no place in this model."
-    with pytest.raises(ConfigError, match="another base"):
+    assert (
+        lora_fit.require_fit(fit, "a", False)
+        == "3 of 6 weights do not fit this model and are ignored."
+    )
+    with pytest.raises(ConfigError, match="different base model"):
         lora_fit.require_fit(fit, "a", True)
 
 
@@ -406,7 +409,7 @@ def test_the_subject_takes_its_place_in_prompts(trigger, subject):
     assert filled == [f"{subject} on a beach", "a cat"]
 
 
-def test_prompts_are_refused_when_empty_or_when_nobody_knows_the_subject():
+def test_prompts_are_refused_when_empty_or_when_the_subject_is_unknown():
     with pytest.raises(ConfigError, match="prompts is empty"):
         prompts.filled_prompts(" \n", "a photo of sks dog")
     with pytest.raises(ConfigError, match="no trigger"):
@@ -414,12 +417,12 @@ def test_prompts_are_refused_when_empty_or_when_nobody_knows_the_subject():
 
 
 def test_a_grid_has_a_row_for_each_prompt():
-    pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    pictures = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
     rows = [grid.Row("a photo of sks dog on a beach at noon, very long", pictures)] * 2
     sheet = grid.labelled_grid(rows)
     assert sheet.width == 2 * grid.MARGIN_PX + 2 * 64 + grid.GAP_PX
-    colours = {sheet.getpixel((grid.MARGIN_PX + 10, y)) for y in range(sheet.height)}
-    assert (255, 0, 0) in colours
+    colors = {sheet.getpixel((grid.MARGIN_PX + 10, y)) for y in range(sheet.height)}
+    assert (255, 0, 0) in colors
     assert sheet.height > 2 * 48
 
 

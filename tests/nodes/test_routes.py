@@ -83,10 +83,10 @@ ODD_VALUES = [None, [], {}, {"a": 1}, 5, 1.5, True, "x", float("nan")]
 
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
-def test_what_is_none_of_the_choices_is_refused_with_them(value):
+def test_an_unknown_choice_is_refused_with_a_list_of_the_valid_ones(value):
     with pytest.raises(ConfigError, match=r"preset is .* one of none, sd15-lora"):
         job.with_preset({}, value)
-    with pytest.raises(ConfigError, match=r"if_stopped is .* one of go on, start over"):
+    with pytest.raises(ConfigError, match=r"if_stopped is .* one of resume, start over"):
         job.next_run(Path("nowhere"), "dog", [], value)
 
 
@@ -107,7 +107,7 @@ NO_NUMBERS = [
 
 @pytest.mark.parametrize("name", ["learning_rate", "rank", "max_train_steps", "noise_offset"])
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20])
-def test_numbers_that_are_none_are_refused_by_name(name, value):
+def test_invalid_numbers_are_refused_by_name(name, value):
     config = pack_module("trainer.config.config")
     groups = (config.TrainingConfig, config.LoraConfig)
     group = next(g for g in groups if name in {spec.name for spec in config.settings_of(g)})
@@ -132,9 +132,9 @@ def lora(up: tuple[int, ...] = (8, 2), down: tuple[int, ...] = (2, 4), alpha=())
     ],
     ids=str,
 )
-def test_a_lora_whose_parts_do_not_belong_together_is_refused(shapes):
+def test_a_lora_with_inconsistent_shapes_is_refused(shapes):
     fit = lora_fit.compare(shapes, {"layer": (8, 4)})
-    with pytest.raises(ConfigError, match="made for another base"):
+    with pytest.raises(ConfigError, match="different base model"):
         lora_fit.require_fit(fit, "a.safetensors", False)
 
 
@@ -216,8 +216,8 @@ def test_a_damaged_end_of_a_run_names_no_lora(tmp_path, result_path):
     assert found.lora is None
 
 
-def test_a_node_that_a_loop_made_is_told_apart():
-    with pytest.raises(ConfigError, match="made by a loop"):
+def test_a_node_created_by_a_loop_is_refused():
+    with pytest.raises(ConfigError, match="created by a loop"):
         node_graph.straight_wires({"1": node("X")}, "1.0.2")
 
 
@@ -335,7 +335,7 @@ def test_no_name_reaches_a_file_outside_of_the_input_folder(server):
             photos=photo_node(folder="", photos=name),
             shown=node("PreviewImage", images=["photos", 1]),
         )
-        assert "is outside of" in error_of(server, wanted)
+        assert "is outside" in error_of(server, wanted)
 
 
 LORA_CASES = {
@@ -349,7 +349,7 @@ LORA_CASES = {
 
 
 @comfy
-def test_loras_that_do_harm_are_refused(server):
+def test_damaged_loras_are_refused(server):
     for stem, (shapes, metadata) in LORA_CASES.items():
         weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
         save_file(weights, lora_file(server, stem), metadata)
@@ -373,7 +373,7 @@ def test_loras_that_do_harm_are_refused(server):
         "\ud800",
     ]
     for name in (*names, {"a": 1}, 5, None):
-        assert "is no file in models/loras" in refusal(server, loader_graph(name))
+        assert "is not in models/loras" in refusal(server, loader_graph(name))
 
 
 @comfy
@@ -442,7 +442,7 @@ def test_train_refuses_before_it_writes(server):
 
 
 @comfy
-def test_a_name_that_comes_over_a_wire_is_checked_when_it_is_known(server):
+def test_a_name_from_a_wire_is_checked_when_it_is_known(server):
     name = node("PrimitiveString", value="../x")
     wanted = graph(photos=photo_node(), name=name, train=train_node(output_name=["name", 0]))
     assert "output_name '../x' contains '/'" in error_of(server, wanted)

@@ -79,7 +79,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_cancel_at_any_stage_ends_soon_and_the_next_run_goes_on(server, stage):
+def test_cancel_at_any_stage_ends_soon_and_the_next_run_resumes(server, stage):
     text, settings, photo_settings = STAGES[stage]
     name = stage.replace(" ", "_")
     train = train_node(output_name=name, max_train_steps=LONG, **settings)
@@ -101,7 +101,7 @@ def test_cancel_at_any_stage_ends_soon_and_the_next_run_goes_on(server, stage):
     assert f"{name}_2" not in run_folders(server)
 
 
-def test_cancel_while_class_images_are_drawn_keeps_those_that_are_done(server):
+def test_cancel_keeps_the_class_images_generated_so_far(server):
     classes = class_node(class_prompt="a bird", num_class_images=60, steps=2)
     wanted = graph(classes=classes, shown=node("PreviewImage", images=["classes", 1]))
     sets = server.base_dir / "output/dreambooth/cache/class_images"
