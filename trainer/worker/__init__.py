@@ -1,1 +1,1 @@
-"""The heavy half: everything that needs torch, run in a process of its own."""
+"""The heavy half: everything that needs torch; it runs in its own process."""

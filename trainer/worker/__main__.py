@@ -1,7 +1,7 @@
-"""The worker process: one order from standard input, events on standard output.
+"""The worker process: one order on standard input, events on standard output.
 
-The first line in is the order, later lines are requests (see runs/orders.py). The end of input
-means that the host is gone: save, and stop.
+The first input line is the order; later lines are requests (see runs/orders.py). End of input
+means that the host is gone: save and stop.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["listen", "main", "private_input"]
 
 
 def main() -> int:
-    """Do the job on standard input; returns the process's exit code."""
+    """Carry out the order on standard input; return the exit code."""
     requests = private_input()
     sys.stdout.reconfigure(encoding="utf-8")  # pyright: ignore - a real stream in a process
-    events, sys.stdout = sys.stdout, sys.stderr  # what libraries print is not an event
+    events, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not mix with events
     control = Control()
     stop_on_signals(control.stop.set)
     lock = threading.Lock()
@@ -36,7 +36,7 @@ def main() -> int:
         with lock:
             try:
                 print(to_line(event), file=events, flush=True)
-            except OSError:  # the host is gone; the run's own events.jsonl continues
+            except OSError:  # the host is gone; events.jsonl continues
                 control.stop.set()
 
     order = orders.order_from_line(requests.readline())
@@ -46,10 +46,10 @@ def main() -> int:
 
 
 def private_input() -> TextIO:
-    """Standard input, taken away from everybody else.
+    """Return standard input as a private stream, and leave an empty one in its place.
 
-    On Windows whoever asks what kind of pipe it is waits for the thread that reads from it:
-    `import numpy` would never end (numpy issue 24290), nor would a process started meanwhile.
+    On Windows, code that asks for the type of the pipe blocks while a thread reads from it:
+    `import numpy` would hang (numpy issue 24290), and so would starting a process.
     """
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -59,20 +59,20 @@ def private_input() -> TextIO:
 
 
 def listen(requests: TextIO, control: Control) -> None:
-    """Set the flags that lines of requests ask for; the end of input is a stop."""
+    """Set the flag for each request line; the end of input means stop."""
     flags = {
         orders.Stop: control.stop, orders.Save: control.save, orders.Sample: control.sample,
     }  # fmt: skip
     for line in requests:
         try:
             flags[type(orders.request_from_line(line))].set()
-        except ValueError:  # else a stop would no longer be heard
+        except ValueError:  # keep listening, or a later stop would be missed
             print(f"Not a request: {line[:200]!r}", file=sys.stderr)
     control.stop.set()
 
 
 def obey(order: orders.Order, run: Run, report: Report, control: Control) -> Event:
-    """Do what the order says; returns the last event."""
+    """Carry out an order; return its last event."""
     if isinstance(order, orders.Train):
         return run_training(order, run, report, control)
     from .drawing import orders as drawing
@@ -84,8 +84,8 @@ def obey(order: orders.Order, run: Run, report: Report, control: Control) -> Eve
 
 def run_training(order: orders.Train, run: Run, report: Report, control: Control) -> Event:
     config = Config.from_dict(order.config)
-    from .training.loop import train  # heavy: a bad config is refused before it is imported
-    from .training.training import Job
+    from .training.job import Job  # heavy imports: only after the config was accepted
+    from .training.loop import train
 
     return train(Job(config, run, order.resume, report, control))
 

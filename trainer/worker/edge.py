@@ -1,4 +1,4 @@
-"""The worker's edge: whatever ends a job, one last event says so, and the exit code fits it."""
+"""The worker's edge: however a job ends, one last event reports it, with a matching exit code."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .device.failures import Halted, is_out_of_memory, page_file_is_full
 __all__ = ["Recorder", "failure", "guarded"]
 
 SMALLER = (
-    "Close other programs that use memory, or lower the resolution. `python dreambooth.py plan` "
-    "with the same settings shows how much each setting would save."
+    "Close other programs that use memory, or lower the resolution. To see how much each setting "
+    "would save, run `python dreambooth.py plan` with the same settings."
 )
-PAGE_FILE_HINT = "Let Windows manage the size of the page file, or close other programs."
+PAGE_FILE_HINT = "Let Windows manage the page file size, or close other programs."
 LOWER_RATE = (
     "Start a new run with a lower learning_rate, and with mixed_precision no or bf16 instead of "
-    "fp16. The last checkpoint of this run is kept."
+    "fp16. This run's last checkpoint is kept."
 )
 BUG = "This is a bug. Please report it with the log."
 EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
 
 
 def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report) -> int:
-    """Do a job, turn any exception into one `failed` event, and return the exit code.
+    """Run a job, turn any exception into one `failed` event, and return the exit code.
 
     Args:
-        run: where events are kept too; None for jobs without a run folder.
+        run: also records the events; None for jobs without a run folder.
     """
     stay_awake()
     new = run is not None and not run.config.exists()
@@ -57,18 +57,18 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
 
 
 def never_began(last: Event) -> bool:
-    """Whether a new run was refused, or stopped before its config was kept."""
+    """Return whether a new run was refused, or stopped before its config was saved."""
     if isinstance(last, Failed):
         return last.code == "config"
     return isinstance(last, Stopped) and not last.resumable
 
 
 def failure(error: Exception, run: Run | None) -> Failed:
-    """Returns what went wrong, and what to do, for any exception."""
+    """Return the `failed` event for any exception: what went wrong and what to do."""
     log_path = str(run.log) if run is not None and run.log.exists() else ""
     if isinstance(error, ConfigError):
         return Failed("config", error.message, error.hint, "")
-    with suppress(OSError):  # the log may be on the disk that is full
+    with suppress(OSError):  # the log may be on the full disk
         traceback.print_exception(error)
     if isinstance(error, Halted):
         return Failed(error.code, error.message, error.hint, log_path)
@@ -79,7 +79,7 @@ def failure(error: Exception, run: Run | None) -> Failed:
         hint = f"Free space there. {RESUME}"
         return Failed("disk_full", f"The disk is full: {error}.", hint, log_path)
     if isinstance(error, OSError):
-        hint = f"Check that the disk is connected and can be written to. {RESUME}"
+        hint = f"Check that the disk is connected and writable. {RESUME}"
         return Failed("disk", f"A file could not be read or written: {error}.", hint, log_path)
     if isinstance(error, FloatingPointError):
         return Failed("not_a_number", str(error), LOWER_RATE, log_path)
@@ -104,6 +104,6 @@ class Recorder:
             self.waiting.clear()
 
     def finish(self, last: Event) -> None:
-        """Record the last event; it was reported even if the disk has no room for it."""
+        """Report the last event, and record it unless the disk is full."""
         with suppress(OSError):
             self(last)

@@ -1,4 +1,4 @@
-"""A step that does not fit is done again smaller, and the LoRA is as if it had begun so."""
+"""A step that does not fit is retried with less memory, and the result is the same."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_when_nothing_is_left_the_last_step_is_kept_and_the_hint_says_what_saves
     with pytest.raises(OutOfMemory) as raised:
         training.update(2)
     assert "Tried to allocate 2.00 GiB" in raised.value.message
-    assert "gradient checkpointing on" in raised.value.message
+    assert "Tried: gradient checkpointing." in raised.value.message
     assert "rank 4 saves 0.0" in raised.value.hint
     (kept,) = checkpoints(training.job.run.checkpoints)
     state = load_file(kept / "trained.safetensors")
@@ -176,7 +176,7 @@ def test_a_failed_attempt_leaves_no_tensor_behind(make_config, tmp_path):
 
 
 def test_there_is_room_for_the_update_before_it_begins(make_config, tmp_path, monkeypatch):
-    """An update that fails half way could not be done again."""
+    """An update that fails halfway cannot be retried."""
     training = start(make_config(), tmp_path)
     stepped, asked = [], []
     inner, empty = training.updater.optimizer.prepared.step, torch.empty

@@ -1,4 +1,4 @@
-"""The model that ships with the trainer, as a folder that any job can use as its base."""
+"""The bundled model, expanded into a folder that any job can use as its base."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from ...files.disk import SPARE_BYTES, free_bytes, size_text
 from ...files.lock import locked
 from .shipped import WEIGHTS, checked_digest
 
+__all__ = ["EXPANDED", "PACKED", "base_path", "embedded_folder"]
+
 PACKED = WEIGHTS / "model.safetensors"
 EXPANDED = PACK / ".embedded"
 EXPANDED_BYTES = 150 << 20
 
 
 def base_path(base: str) -> Path:
-    """Where a base lies: a path as it is given, or the embedded model by its name."""
+    """Return the path of a base: the given path, or the embedded model's folder for its name."""
     return embedded_folder() if base == EMBEDDED else Path(base)
 
 
 def embedded_folder(packed: Path = PACKED, expanded: Path = EXPANDED) -> Path:
-    """The embedded model as a diffusers folder; expanded once, whole or not at all.
+    """Return the embedded model as a diffusers folder, expanded atomically on first use.
 
     Raises:
-        ConfigError: the weights are missing or damaged, or there is no room for the folder.
+        ConfigError: the weights are missing or damaged, or the disk has no space for the folder.
     """
-    # The last part of the path is the base's name wherever it is shown.
+    # User interfaces show the last part of a base's path as its name.
     folder = expanded / checked_digest(packed)[:16] / EMBEDDED
     if is_whole(folder):
         return folder
     check_room(expanded)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(expanded / "lock", waiting=lambda: None):
-        if not is_whole(folder):  # another process may have made it meanwhile
+        if not is_whole(folder):  # another process may have expanded it meanwhile
             make_folder(packed, folder)
     return folder
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether all files are there in their sizes; else the folder is made again."""
+    """Return whether every file exists with its recorded size."""
     try:
         wanted = json.loads(sizes_file(folder).read_text("utf-8"))
         return all((folder / name).stat().st_size == size for name, size in wanted.items())
@@ -52,12 +54,12 @@ def is_whole(folder: Path) -> bool:
 
 
 def sizes_file(folder: Path) -> Path:
-    """Beside the folder, and written last."""
+    """Return the path of the size list, which is next to the folder and written last."""
     return folder.with_name("sizes.json")
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
-    """Bytes by file."""
+    """Return each file's size in bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
@@ -69,29 +71,29 @@ def make_folder(packed: Path, folder: Path) -> None:
 
     partial = folder.with_name("partial")
     try:
-        for former in (partial, folder):  # of a process that was killed, or damaged since
+        for former in (partial, folder):  # left by a killed process, or damaged since
             if former.exists():
                 shutil.rmtree(former)
         expand(packed, partial)
         sync_files(partial)
         replace_folder(partial, folder)
         write_atomic(sizes_file(folder), json.dumps(file_sizes(folder), indent=2) + "\n")
-    except (OSError, SafetensorError) as error:  # the latter is how safetensors tells a full disk
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         raise ConfigError(
             f"The embedded model cannot be unpacked to {folder}: {error}.",
-            f"Look after the disk; {size_text(EXPANDED_BYTES)} are needed.",
+            f"Check the disk; {size_text(EXPANDED_BYTES)} of free space are needed.",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_room(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, or a disk that is too full."""
+    """Raise ConfigError where the folder is not writable or the disk is too full."""
     check_writable(folder, EMBEDDED)
     free, needed = free_bytes(folder), EXPANDED_BYTES + SPARE_BYTES
     if free < needed:
         raise ConfigError(
-            f"The disk of {folder} has {size_text(free)} free, and the embedded model needs "
-            f"{size_text(needed)}.",
-            "Free space there.",
+            f"The embedded model needs {size_text(needed)}, but the disk of {folder} has only "
+            f"{size_text(free)} free.",
+            "Free up space there.",
         )

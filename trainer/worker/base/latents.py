@@ -17,11 +17,11 @@ __all__ = ["encode_image"]
 def encode_image(vae: AutoencoderKL, pixels: np.ndarray) -> Tensor:
     """Return the mean of the VAE's latents for one image, times its scaling factor: (C, h, w).
 
-    The spread of the distribution is far below the training noise, so the mean loses nothing and
-    can be cached.
+    The distribution's spread is far below the training noise, so the mean loses nothing and can be
+    cached.
 
     Args:
-        pixels: (H, W, 3), 8-bit.
+        pixels: (H, W, 3), uint8.
     """
     image = torch.from_numpy(pixels.copy()).to(vae.device).permute(2, 0, 1)[None]
     mean = vae.encode(image.float() / 127.5 - 1).latent_dist.mean  # pyright: ignore

@@ -1,6 +1,6 @@
-"""The frozen base: which parts a checkpoint has, and how each is loaded, always from disk.
+"""The frozen base: the parts of a checkpoint, and how each is loaded, always from disk.
 
-Under `torch.device("meta")` every part is built from the file's header, without its contents.
+Under `torch.device("meta")` every part is built from the file's header alone.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
     "vae_factor",
 ]
 
-TILE_PX = 512  # side of what the VAE decodes at a time
+TILE_PX = 512  # side of the tiles that the VAE decodes
 TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A base that was identified and whose parts can be loaded."""
+    """An identified base, ready to load its parts."""
 
     path: Path
     vae_path: Path | None
@@ -52,22 +52,22 @@ class BaseModel:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a diffusers folder, not a file."""
+        """Return whether the base is a diffusers folder rather than a single file."""
         return self.path.is_dir()
 
     @property
     def predicts_velocity(self) -> bool:
-        """Whether the U-Net predicts velocity, not noise."""
+        """Return whether the U-Net predicts velocity instead of noise."""
         return self.prediction_type == "v_prediction"
 
     @property
     def variant(self) -> Variant:
-        """What applies to bases of its family that predict the same."""
+        """Return what its family's bases with the same prediction type have in common."""
         return self.family.variant(velocity=self.predicts_velocity)
 
     @property
     def resolution(self) -> int:
-        """The side of the images that its kind was trained on, in pixels."""
+        """Return the side in pixels of the images that such bases were trained on."""
         return self.variant.resolution
 
 
@@ -91,7 +91,7 @@ def open_base(config: ModelConfig) -> BaseModel:
 
 
 def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
-    """The schedule that the base was trained with; in single files 1000 scaled-linear steps."""
+    """Return the base's noise schedule; single files are taken to use 1000 scaled-linear steps."""
     if base.is_folder:
         return read_noise_scheduler(base.path / "scheduler", base.prediction_type)
     zero_snr = "ztsnr" in base.file.header.tensors
@@ -99,7 +99,7 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
 
 
 def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
-    """The frozen U-Net in `dtype`."""
+    """Return the frozen U-Net in `dtype`."""
     if base.is_folder:
         return load_folder_part(UNet2DConditionModel, base, "unet", dtype)
     weights = read_weights(base.path, unet_layout.UNET_PREFIX, dtype)
@@ -113,15 +113,15 @@ def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:
-    """The VAE in float32, since SDXL's own overflows in float16, with tiles that fit small GPUs."""
+    """Return the VAE in float32 (SDXL's own overflows in float16), with tiles for small GPUs."""
     vae = read_vae(base)
-    vae.tile_sample_min_size = TILE_PX  # else its folder's sample_size, for SDXL the whole picture
+    vae.tile_sample_min_size = TILE_PX  # default: sample_size, for SDXL the whole image
     vae.tile_latent_min_size = TILE_PX // vae_factor(vae)
     return vae
 
 
 def read_vae(base: BaseModel) -> AutoencoderKL:
-    """The VAE in float32, from a file of its own, the folder or the checkpoint."""
+    """Return the VAE in float32 from its own file, the folder or the checkpoint."""
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:
@@ -131,23 +131,23 @@ def read_vae(base: BaseModel) -> AutoencoderKL:
 
 
 def load_vae_file(path: Path, family: Family) -> AutoencoderKL:
-    """A VAE from a file of its own, with or without the checkpoint's prefix."""
+    """Return a VAE from its own file, with or without the checkpoint's prefix."""
     weights = read_weights(path, vae_layout.VAE_PREFIX, torch.float32)
     return build_vae(weights or read_weights(path, "", torch.float32), family, path)
 
 
 def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
-    """Make the VAE from weights in the original or in diffusers' layout.
+    """Build the VAE from weights in the original or diffusers' layout.
 
     Raises:
-        ConfigError: they are no complete AutoencoderKL.
+        ConfigError: the weights are not a complete AutoencoderKL.
     """
     if "encoder.conv_norm_out.weight" in weights:
         weights = vae_layout.vae_from_diffusers(weights, vae_layout.vae_folder_levels(weights))
     if "encoder.down.0.block.0.conv1.weight" not in weights:
         raise ConfigError(
-            f"{path.name} holds no VAE in the original layout.",
-            "Use a VAE .safetensors file as kept in models/vae.",
+            f"{path.name} does not contain a VAE in a supported layout.",
+            "Use a VAE .safetensors file such as those in models/vae.",
         )
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     with complete("VAE", path), torch.device("meta"):
@@ -157,18 +157,18 @@ def build_vae(weights: Weights, family: Family, path: Path) -> AutoencoderKL:
 
 
 def vae_factor(vae: AutoencoderKL) -> int:
-    """Pixels per latent along a side: 8 in Stable Diffusion, 4 in the embedded model."""
+    """Return the pixels per latent along a side: 8 in Stable Diffusion, 4 in the embedded model."""
     return 2 ** (len(vae.config["block_out_channels"]) - 1)
 
 
 def pixels_per_latent(base: BaseModel) -> int:
-    """The same of a base whose VAE is not loaded, from the header alone."""
+    """Return `vae_factor` of a base without loading its VAE, from the header alone."""
     with torch.device("meta"):
         return vae_factor(read_vae(base))
 
 
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
-    """The frozen text encoders in `dtype`, one or (SDXL) two."""
+    """Return the frozen text encoders in `dtype`: one, or two for SDXL."""
     load = load_text_encoder_folder if base.is_folder else load_text_encoder_part
     return [load(base, kind, dtype) for kind in base.family.text_encoders]
 
@@ -205,25 +205,25 @@ def load_text_encoder_part(
 
 
 def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) -> Any:
-    """One part of a diffusers folder, frozen."""
+    """Return one part of a diffusers folder, frozen."""
     path = base.path / part
     if not torch.empty(0).is_meta:
         with complete(part, path):
             model, info = kind.from_pretrained(
                 path, output_loading_info=True, **local(base, part, dtype)
             )
-            if info["missing_keys"] or info["mismatched_keys"]:  # else they are made at random
+            if info["missing_keys"] or info["mismatched_keys"]:  # they would be random
                 raise KeyError(sorted(info["missing_keys"])[:1] or info["mismatched_keys"][:1])
         return model.requires_grad_(False)
     if hasattr(kind, "load_config"):  # diffusers
         model = kind.from_config(kind.load_config(path))
-        return nn.Module.to(model, dtype).requires_grad_(False)  # its own `to` warns for nothing
+        return nn.Module.to(model, dtype).requires_grad_(False)  # its own `to` warns needlessly
     config = CLIPTextConfig.from_pretrained(path)
     return kind(config).to(dtype).requires_grad_(False)
 
 
 def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Options of `from_pretrained` that never leave the disk nor open a pickle."""
+    """Return options for `from_pretrained` that never download anything or open a pickle."""
     names = [path.name for path in (base.path / part).glob("*.safetensors")]
     plain = any(".fp16." not in name for name in names)
     return {

@@ -15,7 +15,7 @@ __all__ = ["make_noise_scheduler", "read_noise_scheduler"]
 def make_noise_scheduler(
     prediction_type: PredictionType = "epsilon", *, zero_snr: bool = False
 ) -> DDPMScheduler:
-    """Stable Diffusion's own schedule: 1000 scaled-linear steps."""
+    """Return Stable Diffusion's own schedule: 1000 scaled-linear steps."""
     return DDPMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -28,7 +28,7 @@ def make_noise_scheduler(
 
 
 def read_noise_scheduler(folder: Path, prediction_type: PredictionType) -> DDPMScheduler:
-    """The schedule that a diffusers folder's `scheduler` states."""
+    """Return the schedule from a diffusers folder's `scheduler`."""
     options = {"clip_sample": False, "prediction_type": prediction_type}
     found: Any = DDPMScheduler.from_pretrained(folder, **options)
     return found

@@ -1,4 +1,4 @@
-"""The base's parts on the device: each loaded when first asked for, and released when done with."""
+"""The base's parts on the device, each loaded on first use and released when no longer needed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELOADED = "It is reloaded later, with the same result."
 
 @dataclass
 class Parts:
-    """The base's parts by name; every job loads no more of them than it needs."""
+    """The base's parts by name; a job loads only those it needs."""
 
     base: BaseModel
     device: torch.device
@@ -38,16 +38,16 @@ class Parts:
     loaded: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
-        """Return a part, loaded if it is not there yet."""
+        """Return a part, loading it on first use."""
         if name not in self.loaded:
             self.report(Status("loading", message=f"Loading the {name}"))
-            self.tidy()  # else its weights would settle in what others left, and hold it in parts
+            self.tidy()  # or its weights would fragment the memory that other parts left
             self.loaded[name] = load()
         return self.loaded[name]
 
     @property
     def unet(self) -> Any:
-        """The frozen U-Net in the job's precision, on the device."""
+        """Return the frozen U-Net in the job's precision, on the device."""
         return self.get(
             "U-Net",
             lambda: models.load_unet(self.base, self.dtype).to(self.device),  # pyright: ignore
@@ -55,31 +55,31 @@ class Parts:
 
     @property
     def vae(self) -> Any:
-        """The VAE in float32, on the device."""
+        """Return the VAE in float32, on the device."""
         return self.get("VAE", lambda: models.load_vae(self.base)).to(self.device)
 
     @property
     def text_encoders(self) -> list[nn.Module]:
-        """The frozen text encoders in float32, on the device."""
+        """Return the frozen text encoders in float32, on the device."""
         return self.get("text encoder", lambda: self.load_text_encoders(torch.float32))
 
     def load_text_encoders(self, dtype: torch.dtype) -> list[Any]:
-        """Load text encoders that nobody else holds, for training."""
+        """Load separate text encoders for training, which are not shared with `text_encoders`."""
         encoders = models.load_text_encoders(self.base, dtype)
         return [encoder.to(self.device) for encoder in encoders]  # pyright: ignore
 
     @cached_property
     def noise_scheduler(self) -> DDPMScheduler:
-        """The noise schedule that the base was trained with."""
+        """Return the noise schedule that the base was trained with."""
         return models.load_noise_scheduler(self.base)
 
     def tidy(self) -> None:
-        """Give a GPU's memory back; a CPU's comes back by itself."""
+        """Free unused GPU memory; the CPU's is freed automatically."""
         if self.device.type != "cpu":
             free_memory()
 
     def put_vae_away(self) -> None:
-        """Move the VAE out of the GPU's memory, and what it worked with."""
+        """Move the VAE out of GPU memory, and free its temporary tensors."""
         if "VAE" in self.loaded:
             self.loaded["VAE"].to("cpu")
         self.tidy()
@@ -87,7 +87,7 @@ class Parts:
     def encode(self, pixels: np.ndarray, name: str) -> Tensor:
         """Return the latents (C, h, w) of a photo's pixels (H, W, 3).
 
-        Where memory is short, the U-Net is unloaded first.
+        If memory runs out, the U-Net is unloaded and the photo encoded again.
 
         Raises:
             ConfigError: the VAE produces NaN or infinite values.

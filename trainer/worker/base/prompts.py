@@ -19,7 +19,7 @@ __all__ = ["PromptEmbeds", "PromptTable", "encode_prompts", "encode_table"]
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """Encoded prompts: `embeds` (B, L, D), for SDXL `pooled` (B, P)."""
+    """Encoded prompts: `embeds` (B, L, D) and, for SDXL, `pooled` (B, P)."""
 
     embeds: Tensor
     pooled: Tensor | None
@@ -29,12 +29,12 @@ class PromptEmbeds:
 
     @classmethod
     def join(cls, rows: Sequence[PromptEmbeds]) -> PromptEmbeds:
-        """Return the rows of all, below each other."""
+        """Return the rows of all, concatenated."""
         pooled = [row.pooled for row in rows if row.pooled is not None]
         return cls(torch.cat([row.embeds for row in rows]), torch.cat(pooled) if pooled else None)
 
     def to(self, device: torch.device) -> PromptEmbeds:
-        """The same on another device."""
+        """Return a copy on another device."""
         pooled = None if self.pooled is None else self.pooled.to(device)
         return PromptEmbeds(self.embeds.to(device), pooled)
 
@@ -42,7 +42,7 @@ class PromptEmbeds:
 def encode_prompts(
     family: Family, text_encoders: Sequence[nn.Module], prompts: Sequence[str]
 ) -> PromptEmbeds:
-    """Encode prompts as the family's hosts do: cut or padded to 77 tokens, no word weights."""
+    """Encode prompts as the hosts do: truncated or padded to 77 tokens, without word weights."""
     states: list[Tensor] = []
     pooled: Tensor | None = None
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=True):
@@ -58,7 +58,7 @@ def encode_prompts(
 
 
 class PromptTable:
-    """Prompts encoded once while the text encoders are frozen, (B, L, D) and (B, P)."""
+    """Prompts encoded once by the frozen text encoders, looked up by their text."""
 
     def __init__(self, embeds: PromptEmbeds, prompts: Sequence[str]) -> None:
         self.embeds = embeds
@@ -72,7 +72,7 @@ class PromptTable:
 def encode_table(
     family: Family, text_encoders: Sequence[nn.Module], prompts: Iterable[str]
 ) -> PromptTable:
-    """Encode every different prompt by the frozen text encoders."""
+    """Encode every distinct prompt with the frozen text encoders; the table is on the CPU."""
     unique = list(dict.fromkeys(prompts))
     rows = [encode_prompts(family, text_encoders, [prompt]) for prompt in unique]
     embeds = torch.cat([row.embeds for row in rows]).cpu()

@@ -1,4 +1,4 @@
-"""Weights by name, and renaming them from the original (LDM/SGM) layout to diffusers' and back."""
+"""Rename weights between the original (LDM/SGM) layout and diffusers'."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Pairs = list[tuple[str, str]]  # (original prefix, diffusers prefix)
 
 
 def renamed(original: str, diffusers: str, parts: Pairs) -> Pairs:
-    """The pairs of a block's parts."""
+    """Return the pairs for the parts of a block."""
     return [(f"{original}.{a}", f"{diffusers}.{b}") for a, b in parts]
 
 
 def rename(weights: Mapping[str, Tensor], pairs: Pairs) -> Weights:
-    """Rename each weight by the longest prefix that matches; the others keep their names."""
+    """Rename each weight by its longest matching prefix; weights without one keep their names."""
     table = dict(pairs)
     return {new_name(key, table): value for key, value in weights.items()}
 
 
 def new_name(key: str, table: Mapping[str, str]) -> str:
-    """The name of a weight by the longest prefix that the table has."""
+    """Return the new name of a weight, by the longest prefix in the table."""
     parts = key.split(".")
     for length in range(len(parts) - 1, 0, -1):
         prefix = ".".join(parts[:length])
@@ -35,5 +35,5 @@ def new_name(key: str, table: Mapping[str, str]) -> str:
 
 
 def inverse(pairs: Pairs) -> Pairs:
-    """The pairs that rename in the other direction."""
+    """Return the pairs that rename in the other direction."""
     return [(b, a) for a, b in pairs]

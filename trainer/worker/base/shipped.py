@@ -1,4 +1,4 @@
-"""The weights that come with the trainer, each file with its SHA-256 beside it."""
+"""The weights that ship with the trainer; each file has its SHA-256 next to it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from ...errors import ConfigError
 from ...files.atomic import write_atomic
 from ...files.fingerprint import file_sha256
 
+__all__ = ["WEIGHTS", "checked_digest", "write_weights"]
+
 WEIGHTS = Path(__file__).parents[1] / "minisd" / "weights"
-GET_AGAIN = "Get this folder of the trainer again, whole: trainer/worker/minisd/weights."
+GET_AGAIN = "Restore the folder trainer/worker/minisd/weights from a fresh copy of the trainer."
 
 
 def checked_digest(file: Path) -> str:
-    """A file's SHA-256, held against the one that is written beside it.
+    """Return a file's SHA-256, checked against the one stored next to it.
 
     Raises:
         ConfigError: the file is missing or damaged.
@@ -30,6 +32,6 @@ def checked_digest(file: Path) -> str:
 
 
 def write_weights(file: Path, data: bytes) -> None:
-    """Write weights, and their SHA-256 beside them."""
+    """Write weights, with their SHA-256 next to them."""
     write_atomic(file, data)
     write_atomic(file.with_suffix(".sha256"), hashlib.sha256(data).hexdigest() + "\n")

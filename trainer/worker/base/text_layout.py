@@ -30,7 +30,7 @@ OPEN_CLIP_LAYER = [
 
 
 def open_clip_to_clip(weights: Weights) -> Weights:
-    """Rename OpenCLIP text weights to CLIPTextModelWithProjection's; q, k and v are split."""
+    """Rename OpenCLIP text weights to CLIPTextModelWithProjection's names; split q, k and v."""
     named: Weights = {}
     for key, value in weights.items():
         for original, ours in [*OPEN_CLIP, *OPEN_CLIP_LAYER]:
@@ -46,7 +46,7 @@ def open_clip_to_clip(weights: Weights) -> Weights:
 
 
 def clip_to_open_clip(weights: Weights) -> Weights:
-    """The inverse of `open_clip_to_clip`."""
+    """Undo `open_clip_to_clip`."""
     named: Weights = {}
     for key, value in weights.items():
         for original, ours in [*OPEN_CLIP, *OPEN_CLIP_LAYER]:
@@ -61,7 +61,7 @@ def clip_to_open_clip(weights: Weights) -> Weights:
 
 
 def clip_config(weights: Mapping[str, Tensor], hidden_act: str) -> dict[str, Any]:
-    """Arguments of CLIPTextConfig for weights named as in CLIPTextModelWithProjection."""
+    """Return CLIPTextConfig's arguments for weights named as in CLIPTextModelWithProjection."""
     vocab_size, width = weights["text_model.embeddings.token_embedding.weight"].shape
     layers = [int(m[1]) for m in (re.search(r"layers\.(\d+)\.", key) for key in weights) if m]
     projection = weights.get("text_projection.weight")

@@ -1,6 +1,6 @@
 """The U-Net in the original (LDM/SGM) checkpoint layout and in diffusers'.
 
-The original layout numbers the blocks in one row; diffusers groups them by resolution. Both
+The original layout numbers all blocks consecutively; diffusers groups them by resolution. Both
 directions are needed: to read checkpoints, and to write them in the layout that every host opens.
 """
 
@@ -36,7 +36,7 @@ RESNET = [
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of the U-Net: its channels and the transformer depth of its blocks."""
+    """One resolution of the U-Net: its channels, blocks and transformer depth."""
 
     channels: int
     num_blocks: int
@@ -44,7 +44,7 @@ class Level:
 
 
 def unet_levels(shapes: Shapes) -> list[Level]:
-    """Read the resolutions of a U-Net from the shapes of its original layout."""
+    """Return the resolutions of a U-Net, from its shapes in the original layout."""
     levels: list[Level] = []
     start = index = 1
     while True:
@@ -67,11 +67,11 @@ def transformer_depth(shapes: Iterable[str], prefix: str) -> int:
 
 
 def unet_config(shapes: Shapes, num_heads: int | None) -> dict[str, Any]:
-    """Arguments of diffusers' UNet2DConditionModel for a U-Net in the original layout.
+    """Return UNet2DConditionModel's arguments for a U-Net in the original layout.
 
     Args:
         shapes: weight shapes without the checkpoint's prefix.
-        num_heads: attention heads of every layer; None: one head per 64 channels.
+        num_heads: attention heads of every layer; None for one head per 64 channels.
     """
     levels = unet_levels(shapes)
     middle_depth = transformer_depth(shapes, "middle_block.1")
@@ -102,7 +102,7 @@ def unet_config(shapes: Shapes, num_heads: int | None) -> dict[str, Any]:
 
 
 def unet_pairs(levels: list[Level]) -> Pairs:
-    """Original and diffusers prefixes of every part of a U-Net."""
+    """Return the original and diffusers' prefixes of every part of a U-Net."""
     pairs = [
         ("input_blocks.0.0", "conv_in"),
         ("time_embed.0", "time_embedding.linear_1"),
@@ -152,5 +152,5 @@ def unet_to_diffusers(weights: Weights, levels: list[Level]) -> Weights:
 
 
 def unet_from_diffusers(weights: Weights, levels: list[Level]) -> Weights:
-    """The inverse of `unet_to_diffusers`."""
+    """Undo `unet_to_diffusers`."""
     return rename(weights, inverse(unet_pairs(levels)))

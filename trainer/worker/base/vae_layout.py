@@ -33,7 +33,7 @@ OLD_VAE_ATTENTION = [  # in diffusers of 2022
 
 
 def vae_config(shapes: Shapes, scaling_factor: float) -> dict[str, Any]:
-    """Arguments of diffusers' AutoencoderKL for a VAE in the original layout."""
+    """Return AutoencoderKL's arguments for a VAE in the original layout."""
     num_levels = vae_levels(shapes)
     channels = [shapes[f"encoder.down.{i}.block.0.conv1.weight"][0] for i in range(num_levels)]
     blocks = [key for key in shapes if re.match(r"encoder\.down\.0\.block\.\d+\.conv1\.w", key)]
@@ -60,7 +60,7 @@ def vae_folder_levels(names: Iterable[str]) -> int:
 
 
 def vae_pairs(num_levels: int) -> Pairs:
-    """Original and diffusers prefixes of every part of an AutoencoderKL."""
+    """Return the original and diffusers' prefixes of every part of an AutoencoderKL."""
     pairs: Pairs = []
     for side in ("encoder", "decoder"):
         pairs.append((f"{side}.norm_out", f"{side}.conv_norm_out"))
@@ -77,14 +77,14 @@ def vae_pairs(num_levels: int) -> Pairs:
 
 
 def vae_to_diffusers(weights: Weights) -> Weights:
-    """Rename VAE weights to diffusers' names; its attention's 1x1 convolutions become linear."""
+    """Rename VAE weights to diffusers' names; the attention's 1x1 convolutions become linear."""
     named = rename(weights, vae_pairs(vae_levels(weights)))
     named = {key.replace("nin_shortcut", "conv_shortcut"): v for key, v in named.items()}
     return {k: v[..., 0, 0] if is_vae_attention(k) and v.ndim == 4 else v for k, v in named.items()}
 
 
 def vae_from_diffusers(weights: Weights, num_levels: int) -> Weights:
-    """The inverse of `vae_to_diffusers`; also reads the attention's names of 2022."""
+    """Undo `vae_to_diffusers`; attention names of 2022 are accepted too."""
     weights = {k: v[..., None, None] if is_vae_attention(k) and v.ndim == 2 else v
                for k, v in weights.items()}  # fmt: skip
     pairs = vae_pairs(num_levels)

@@ -1,4 +1,4 @@
-"""Weights from a file into a model that was built from their names and shapes."""
+"""Read weights from a file into a model that was built from their names and shapes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from ...model_files.identify import read_header
 from ..device.failures import is_out_of_memory
 from .renaming import Weights
 
+__all__ = ["complete", "fill", "read_weights"]
+
 
 def read_weights(path: Path, prefix: str, dtype: torch.dtype) -> Weights:
-    """Read the floating-point weights under a prefix, without it, as `dtype`."""
+    """Return the floating-point weights under a prefix as `dtype`; their keys lose the prefix."""
     return {key: value.to(dtype) for key, value in read_tensors(path, prefix)}
 
 
@@ -29,7 +31,7 @@ def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
                 yield key.removeprefix(prefix), torch.empty(info.shape)
         return
     with safe_open(str(path), framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        for key in file.keys():  # noqa: SIM118 - safe_open is not a mapping
             if key.startswith(prefix):
                 value = file.get_tensor(key)
                 if value.is_floating_point():
@@ -38,10 +40,10 @@ def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 @contextmanager
 def complete(part: str, path: Path) -> Iterator[None]:
-    """Blame the file where a part cannot be built from the names and shapes that it has.
+    """Blame the file if a part cannot be built from the names and shapes in it.
 
     Raises:
-        ConfigError: in place of the error of a lookup, of arithmetic or of the part's class.
+        ConfigError: in place of the original error; out of memory is passed on unchanged.
     """
     try:
         yield
@@ -51,15 +53,15 @@ def complete(part: str, path: Path) -> Iterator[None]:
             raise
         raise ConfigError(
             f"{path.name}: the {part} is incomplete or damaged ({error!r:.200}).",
-            "The file is damaged or of a kind that cannot be trained; use another one.",
+            "The file is damaged or not a supported model. Use another one.",
         ) from error
 
 
 def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> Any:
-    """Put weights into a model made on the meta device, and freeze it.
+    """Load weights into a model that was built on the meta device, and freeze it.
 
     Raises:
-        ConfigError: a weight is missing or has another shape.
+        ConfigError: a weight is missing or has a different shape.
     """
     expected = {name: tuple(value.shape) for name, value in model.named_parameters()}
     for name, shape in expected.items():
@@ -67,7 +69,7 @@ def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> An
         if found != shape:
             raise ConfigError(
                 f"{path.name}: the {part}'s {name} has shape {found}, not {shape}.",
-                "The file is damaged or of a kind that cannot be trained; use another one.",
+                "The file is damaged or not a supported model. Use another one.",
             )
     model.load_state_dict(weights, strict=False, assign=True)
     fill_buffers(model)
@@ -75,7 +77,7 @@ def fill(model: Any, weights: Mapping[str, Tensor], part: str, path: Path) -> An
 
 
 def fill_buffers(model: nn.Module) -> None:
-    """Make the one kind of buffer that these models have: CLIP's row of positions."""
+    """Create the only buffer that these models have: CLIP's position ids."""
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_meta:

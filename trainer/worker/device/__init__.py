@@ -1,1 +1,1 @@
-"""The device: where and in what format to compute, its memory, its failures."""
+"""The device: where and in what number format to compute, its memory and its failures."""

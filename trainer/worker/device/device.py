@@ -1,4 +1,4 @@
-"""Where and in which number format a job computes."""
+"""Where and in what number format a job computes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from ...errors import ConfigError
 from ...runs.events import Warning
 from .failures import is_out_of_memory
 
-WINDOWS_RESERVE_BYTES = 1 << 29  # of a GPU, for the screen and other programs
-LONGEST_WAIT = timedelta(days=1)  # for the process that draws class images
+__all__ = [
+    "DTYPES",
+    "any_process",
+    "best_device",
+    "choose_precision",
+    "device_warnings",
+    "make_accelerator",
+]
+
+WINDOWS_RESERVE_BYTES = 1 << 29  # of GPU memory, for the screen and other programs
+LONGEST_WAIT = timedelta(days=1)  # for the process that generates class images
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def make_accelerator(mixed_precision: str, gradient_accumulation_steps: int = 1) -> Accelerator:
-    """Accelerate's view of the device and processes.
+    """Return accelerate's view of the device and the processes.
 
     Args:
         mixed_precision: as in the config; "auto" is resolved for the device.
 
     Raises:
-        ConfigError: the device cannot compute, or not in the chosen precision.
+        ConfigError: the device does not work, or not in the chosen precision.
     """
     device = best_device()
     if device == "cuda":
@@ -44,10 +53,10 @@ def make_accelerator(mixed_precision: str, gradient_accumulation_steps: int = 1)
 
 
 def check_gpu() -> None:
-    """Compute something: a build of torch may have no code for an old GPU.
+    """Compute something: a torch build may not support an old GPU.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: the GPU cannot be used.
     """
     try:
         torch.ones(1, device="cuda").add(1).item()
@@ -57,46 +66,51 @@ def check_gpu() -> None:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"Torch {torch.__version__} cannot use the {torch.cuda.get_device_name()}: {reason}.",
-            "Update NVIDIA's driver, or delete the pack's .venv folder and run install.py again; "
-            "it takes a build of torch that has code for the GPU.",
+            "Update the NVIDIA driver, or delete the pack's .venv folder and run install.py again "
+            "to get a torch build that supports this GPU.",
         ) from error
 
 
 def keep_in_gpu_memory() -> None:
-    """Let a full GPU be an error, after which less is tried.
+    """Make a full GPU an error, so that the step is retried with less memory.
 
-    Windows' driver would go on in the computer's memory instead, many times slower and unsaid.
+    The Windows driver would silently fall back to system memory, which is many times slower.
     """
     total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(1 - WINDOWS_RESERVE_BYTES / total)
 
 
 def device_warnings(accelerator: Accelerator) -> Iterator[Warning]:
-    """What the device in use will do worse than the user may expect."""
+    """Yield a warning for everything that the device does worse than the user may expect."""
     device = accelerator.device.type
     if device == "cpu" and has_nvidia_gpu():
         yield Warning(
             "gpu_not_used",
-            f"There is an NVIDIA GPU, but torch {torch.__version__} cannot use it, only the CPU.",
-            "Update NVIDIA's driver; `python dreambooth.py doctor` says what is installed.",
+            f"An NVIDIA GPU was found, but torch {torch.__version__} can only use the CPU.",
+            "Update the NVIDIA driver. `python dreambooth.py doctor` shows what is installed.",
         )
     emulated = device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     if emulated and accelerator.mixed_precision == "bf16":
         yield Warning(
             "bf16_emulated",
-            "This GPU does not compute in bf16 by itself; it will be slow.",
-            "Use mixed_precision auto.",
+            "This GPU does not support bf16 natively, so training will be slow.",
+            "Set mixed_precision to auto.",
         )
 
 
 def best_device() -> str:
+    """Return "cuda" or "mps" if there is one, else "cpu"."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """Resolve "auto": bf16 where the device computes in it, fp16 on older GPUs, else float32."""
+    """Return the precision to use; "auto" is bf16 if native, fp16 on older GPUs, else "no".
+
+    Raises:
+        ConfigError: the device does not support the precision asked for.
+    """
     if wanted == "auto":
         if device == "cuda":
             if torch.cuda.get_device_capability()[0] >= 8:
@@ -104,13 +118,17 @@ def choose_precision(wanted: str, device: str) -> str:
             return "fp16" if fp16_works() else "no"
         return "bf16" if device == "cpu" and cpu_computes_bf16() else "no"
     if wanted == "fp16" and device == "cpu":
-        raise ConfigError("mixed_precision is fp16, but the CPU cannot.", "Use auto, bf16 or no.")
+        raise ConfigError(
+            "mixed_precision is fp16, which CPUs do not support.", "Use auto, bf16 or no."
+        )
     return wanted
 
 
 def fp16_works() -> bool:
-    """Whether half precision gives numbers: GTX 16xx have faulty convolutions, which cuDNN's
-    search for the fastest one may pass by."""
+    """Return whether fp16 convolutions are finite.
+
+    Some of cuDNN's are faulty on a GTX 16xx; its search for the fastest one may avoid them.
+    """
     if fp16_convolution_is_finite():
         return True
     torch.backends.cudnn.benchmark = True
@@ -119,22 +137,22 @@ def fp16_works() -> bool:
 
 @torch.no_grad()
 def fp16_convolution_is_finite() -> bool:
-    """Try a layer of the size that the U-Net has."""
+    """Return whether a layer of the U-Net's size produces finite values."""
     layer = torch.nn.Conv2d(640, 640, 3, padding=1, device="cuda", dtype=torch.float16)
     pixels = torch.randn(2, 640, 64, 64, device="cuda", dtype=torch.float16)
     return bool(layer(pixels).isfinite().all())
 
 
 def cpu_computes_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 by itself; emulated it would be slower than float32."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch
+    """Return whether the CPU supports bf16 natively; emulated, it is slower than float32."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def any_process(accelerator: Accelerator, here: bool) -> bool:
-    """Whether something is so in this process or, with several, in any other."""
+    """Return whether a flag is set in this process or, with several, in any other."""
     if accelerator.num_processes == 1:
         return here
     flag = torch.tensor([int(here)], device=accelerator.device)

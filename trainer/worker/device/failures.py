@@ -1,17 +1,19 @@
-"""Why a training cannot go on, beside what the user can mend before it starts; imports no torch."""
+"""Why a training cannot continue, other than a bad config; does not import torch."""
 
 from __future__ import annotations
 
 import errno
 import re
 
+__all__ = ["BUT_FP16", "Diverged", "Halted", "is_out_of_memory", "page_file_is_full"]
+
 FULL = (
     *("not enough memory", "out of memory", "DefaultCPUAllocator", "bad_alloc"),
-    *("could not create a primitive", "could not create a memory"),  # a CPU's oneDNN
+    *("could not create a primitive", "could not create a memory"),  # oneDNN on a CPU
     *("ALLOC_FAILED", "ALLOCATION_FAILED", "STATUS_NOT_INITIALIZED"),  # cuBLAS, cuDNN
     *("unable to find an engine", "Unable to find a valid cuDNN algorithm"),
 )
-PAGE_FILE = re.compile(r"WinError 1455|os error 1455|<1455>")  # by Python, Rust and torch
+PAGE_FILE = re.compile(r"WinError 1455|os error 1455|<1455>")  # as Python, Rust and torch write it
 
 BUT_FP16 = "mixed_precision no, or bf16 on an RTX 30 or newer"
 
@@ -21,7 +23,7 @@ class Halted(Exception):
 
     Args:
         message: what was found.
-        hint: what would do.
+        hint: what to do.
     """
 
     code = "internal"
@@ -33,13 +35,13 @@ class Halted(Exception):
 
 
 class Diverged(Halted):
-    """The loss or the gradients are no numbers any more."""
+    """The loss or the gradients became NaN or infinite."""
 
     code = "not_a_number"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: torch says so by several kinds and texts."""
+    """Return whether an allocation failed; torch reports that by several types and texts."""
     if page_file_is_full(error):
         return True
     if isinstance(error, OSError):
@@ -50,5 +52,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def page_file_is_full(error: BaseException) -> bool:
-    """Whether Windows has no more memory to promise; each program says so in its own words."""
+    """Return whether Windows cannot commit more memory; each library words that differently."""
     return PAGE_FILE.search(str(error)) is not None

@@ -1,4 +1,4 @@
-"""The memory of a device: what is free, how much was held, and what to do when it is full."""
+"""A device's memory: how much is free, the peak, and what to do when it is full."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import torch
 
 from .failures import Halted, is_out_of_memory
 
+__all__ = ["GIB", "OutOfMemory", "free_bytes", "free_memory", "peak_gib", "shortage"]
+
 GIB = 1024**3
 MAX_MESSAGE = 300
 
 
 class OutOfMemory(Halted):
-    """The device's memory is full, and nothing is left that could be done about it."""
+    """The device is out of memory, and nothing is left to reduce."""
 
     code = "out_of_memory"
 
 
 def shortage(function: Callable[[], object]) -> str | None:
-    """Call it; gives None, or what was missing where memory ran out, which is then free again."""
+    """Call a function; return None, or a message if memory ran out, which is then freed again."""
     try:
         function()
         return None
@@ -30,13 +32,13 @@ def shortage(function: Callable[[], object]) -> str | None:
         if not is_out_of_memory(error):
             raise
         missing = str(error).strip().partition("\n")[0][:MAX_MESSAGE]
-    # Only here, after the `except` block, the traceback and with it the frames' tensors are gone.
+    # Only after the `except` block are the traceback and its frames' tensors gone.
     free_memory()
-    return f"The memory is full: {missing or 'no more could be had'}."
+    return f"Out of memory: {missing or 'an allocation failed'}."
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Free what is no longer referenced."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -45,7 +47,7 @@ def free_memory() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What could be had: what the system has free, and what torch holds in reserve."""
+    """Return how much can be allocated: what the system has free, plus torch's own reserve."""
     if device.type == "cuda":
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserve
@@ -53,12 +55,12 @@ def free_bytes(device: torch.device) -> int:
 
 
 def peak_gib(device: torch.device) -> float:
-    """The most memory that this process has held: the GPU's, or on a CPU its resident set."""
+    """Return the most memory that this process has held: of the GPU, or else its resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / GIB
-    import resource  # absent on Windows
+    import resource  # not on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB

@@ -1,1 +1,1 @@
-"""Images sampled from the model: class images, samples, comparisons."""
+"""Sampling from the model: class images, samples, comparisons."""

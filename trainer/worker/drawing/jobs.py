@@ -1,4 +1,4 @@
-"""The jobs that a worker does besides training: class images, and pictures from a LoRA."""
+"""Jobs other than training: generating class images, and sampling with or without a LoRA."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ __all__ = ["Pictures", "class_images_job", "sample_job"]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures to draw.
+    """The images to generate.
 
     Args:
-        prompts: one picture each, times `number`.
+        number: images per prompt.
+        seed: of the first image; each further image has the next seed.
         size: height and width in pixels.
-        seed: of the first picture; each further one has the next.
+        output: the folder to write to.
     """
 
     prompts: Sequence[str]
@@ -44,7 +45,7 @@ class Pictures:
 def class_images_job(
     parts: Parts, prior: PriorConfig, resolution: int, cache: Path, control: Control
 ) -> tuple[Event, Path]:
-    """Make class images; gives the last event and their folder."""
+    """Generate class images; return the last event and the images' folder."""
     began = time.monotonic()
     table = encode_table(
         parts.base.family, parts.text_encoders, [prior.class_prompt, prior.class_negative_prompt]
@@ -63,7 +64,7 @@ def class_images_job(
 
 
 def sample_job(parts: Parts, pictures: Pictures, lora: LoraFile | None, control: Control) -> Event:
-    """Draw pictures with the base and, if given, a LoRA; gives the last event."""
+    """Generate images with the base and, if given, a LoRA; return the last event."""
     began = time.monotonic()
     table = encode_with(parts, lora, [*pictures.prompts, pictures.negative_prompt])
     sampler = Sampler(

@@ -1,4 +1,4 @@
-"""Jobs that a host starts besides training: class images, and images without and with a LoRA."""
+"""Carry out a host's orders other than training: class images and before/after comparisons."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["run_class_images", "run_compare"]
 
 
 def run_class_images(order: MakeClassImages, run: Run, report: Report, control: Control) -> Event:
-    """Make the class images that a training with these settings would make."""
+    """Generate the class images that these settings need for training; return the last event."""
     settings = order.settings
     read = {
         spec.name: parse_value(spec, settings.get(spec.name, spec.default))
@@ -37,7 +37,11 @@ def run_class_images(order: MakeClassImages, run: Run, report: Report, control: 
 
 
 def run_compare(order: Compare, report: Report, control: Control) -> Event:
-    """Generate a training's sample prompts with the base alone and, from equal seeds, its LoRA."""
+    """Sample a training's prompts with the base, then with its LoRA from the same seeds.
+
+    Returns:
+        The last event.
+    """
     config = Config.from_dict(order.config)
     samples, side = config.samples, config.resolution
     pictures = Pictures(

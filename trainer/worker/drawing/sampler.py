@@ -1,4 +1,4 @@
-"""Images sampled from the model, one series after another: samples, class images, comparisons.
+"""Sampling: prompts and seeds to images.
 
 Legend: B images, C latent channels, h w latent height and width, L tokens, D width.
 """
@@ -26,11 +26,11 @@ __all__ = ["Drawer", "Sampler", "draw_series", "guided_conditions", "precision"]
 
 @dataclass(frozen=True)
 class Sampler:
-    """What every image of a series has in common.
+    """The settings that all images of a series share.
 
     Args:
         size: height and width in pixels.
-        on_step: called after every sampling step; may raise Stop.
+        on_step: called before every sampling step; may raise Stop.
     """
 
     size: tuple[int, int]
@@ -48,7 +48,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Drawer:
-    """The parts of a model that sample."""
+    """The parts of a model that sampling needs."""
 
     unet: Any
     vae: AutoencoderKL
@@ -58,7 +58,7 @@ class Drawer:
 
     @classmethod
     def of(cls, parts: Parts) -> Drawer:
-        """Return the parts of a base that sample, loaded."""
+        """Return the parts of a base, loaded."""
         return cls(parts.unet, parts.vae, parts.noise_scheduler, parts.device, parts.dtype)
 
 
@@ -75,7 +75,7 @@ def draw_series(
 
     Args:
         prompts: one row each; `negative` is one row, used for all.
-        batch_size: images sampled at once; the results differ by rounding.
+        batch_size: images sampled at once; it changes the results only by rounding.
     """
     for start in range(0, len(seeds), batch_size):
         some = slice(start, start + batch_size)
@@ -87,7 +87,7 @@ def draw_series(
 def draw(
     drawer: Drawer, sampler: Sampler, prompts: PromptEmbeds, negative: PromptEmbeds, noise: Tensor
 ) -> list[Image.Image]:
-    """Sample one image per prompt by DPM-Solver++(2M) with classifier-free guidance.
+    """Sample one image per prompt with DPM-Solver++(2M) and classifier-free guidance.
 
     Args:
         prompts: (B, L, D); `negative` is one row, used for all.
@@ -128,14 +128,14 @@ def guided_conditions(
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
-    """Return mixed precision where the base is in half precision: its adapters stay float32."""
+    """Return an autocast context for a half-precision base, whose adapters stay float32."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype)
 
 
 def decode(drawer: Drawer, latents: Tensor) -> list[Image.Image]:
-    """Turn latents (B, C, h, w) into images, one at a time, in float32."""
+    """Decode latents (B, C, h, w) to images, one at a time, in float32."""
     vae: Any = drawer.vae
     vae.to(drawer.device).enable_tiling()
     scaled = latents.float() / vae.config.scaling_factor
@@ -145,10 +145,10 @@ def decode(drawer: Drawer, latents: Tensor) -> list[Image.Image]:
 
 
 def to_picture(pixels: Tensor) -> Image.Image:
-    """Turn (3, H, W) in -1..1 into an image.
+    """Convert pixels (3, H, W) from -1 to 1 to an image.
 
     Raises:
-        FloatingPointError: a value is NaN or infinite, which would show as a black image.
+        FloatingPointError: a value is NaN or infinite, which would appear as a black image.
     """
     if not torch.isfinite(pixels).all():
         raise FloatingPointError("The model produced NaN or infinite values.")
@@ -157,7 +157,7 @@ def to_picture(pixels: Tensor) -> Image.Image:
 
 
 def starting_noise(drawer: Drawer, sampler: Sampler, seed: int) -> Tensor:
-    """Return the noise (1, C, h, w) of one image, from its own seed."""
+    """Return the starting noise (1, C, h, w) of one image, from its seed."""
     height, width = (side // vae_factor(drawer.vae) for side in sampler.size)
     shape = (1, drawer.vae.config["latent_channels"], height, width)
     return torch.randn(shape, generator=generator(seed, "sample"))

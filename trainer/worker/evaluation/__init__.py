@@ -1,1 +1,1 @@
-"""How good a trained model is."""
+"""Measures of how good a trained model is."""

@@ -1,4 +1,4 @@
-"""The demonstration: a subject that the embedded model never saw, before and after training."""
+"""The demonstration: a subject that is new to the embedded model, before and after training."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from ..training.loop import train
 from .gallery import GUIDANCE_SCALE, draw_prompts, gallery, gallery_prompts, photos, save_photos
 from .measures import MEANINGS, Measures, measure
 
+__all__ = ["LOOK", "SHEET", "demo_config", "run_demo"]
+
 CLASS_NOUN, SUBJECT_SEED, NUM_PHOTOS = "dog", 2_000_001, 5
 TRIGGER, OTHER_NOUN = f"sks {CLASS_NOUN}", "car"
 SHEET = "before_after.png"
@@ -41,27 +43,27 @@ SHEET_PROMPTS = (
 )
 SHOWN = f"{TRIGGER} {', '.join(PLACES)}; {CLASS_NOUN}, {CLASS_NOUN}, {OTHER_NOUN}"
 LOOK = (
-    f"In the second row of pictures the words '{TRIGGER}' mean nothing yet: any {CLASS_NOUN}. "
-    f"In the third they should show the {CLASS_NOUN} of the photos, in places where no photo does, "
-    f"while '{CLASS_NOUN}' alone should still give different ones, and a {OTHER_NOUN} stay a "
-    f"{OTHER_NOUN}. Small parts, as the flag, are often lost in a model of this size."
+    f"In the second row, '{TRIGGER}' is still an unknown word: any {CLASS_NOUN} may appear. In the "
+    f"third row it should show the {CLASS_NOUN} from the photos, in places that no photo shows, "
+    f"while '{CLASS_NOUN}' alone should still show different ones, and a {OTHER_NOUN} should stay "
+    f"a {OTHER_NOUN}. Small parts such as the flag are often lost in a model of this size."
 )
 ABOUT = (
-    "Shares of the pictures, 1 for all of them, and cosines, as a small network judges them that "
-    "was trained to tell what such pictures show."
+    "Shares of the images (1 is all of them) and cosine similarities, according to a small "
+    "classifier that was trained on such images."
 )
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one model made of the prompts."""
+    """What one model generated: the images that are shown, and the measures of all."""
 
     sheet: list[Image.Image]
     measures: Measures
 
 
 def demo_config(folder: Path) -> Config:
-    """The demonstration's settings: the defaults, but for a model of this size."""
+    """Return the demonstration's settings: the defaults, adapted to the small model."""
     return Config.from_values(
         {
             "base": EMBEDDED,
@@ -83,16 +85,16 @@ def demo_config(folder: Path) -> Config:
 
 
 def run_demo(job: Job) -> Event:
-    """Draw photos, train, draw the model before and after, and judge both; gives the last event.
+    """Render photos, train, sample before and after, and measure both; return the last event.
 
     Args:
-        job: with `demo_config`'s settings.
+        job: with the settings from `demo_config`.
 
     Raises:
-        ConfigError: the user can mend it; nothing was trained.
+        ConfigError: the user can fix it; nothing was trained.
     """
     began = time.monotonic()
-    load_probe()  # a damaged one is told before anything is trained
+    load_probe()  # so a damaged file is reported before training
     check_writable(job.run.folder, "run folder")
     job.run.claim(Path(job.config.result.output).parent)
     folder = job.run.folder / "photos"
@@ -103,7 +105,7 @@ def run_demo(job: Job) -> Event:
         last = train(job)
     except (ConfigError, OSError):
         if is_new and not job.run.config.exists():
-            shutil.rmtree(folder)  # a run that was refused leaves nothing
+            shutil.rmtree(folder)  # a refused run leaves nothing behind
         raise
     if not isinstance(last, Finished):
         return last
@@ -118,11 +120,11 @@ def run_demo(job: Job) -> Event:
 
 
 def compare(job: Job, lora: LoraFile, training_photos: list[Image.Image]) -> tuple[Drawn, Drawn]:
-    """Draw and judge the base, then the base with the LoRA."""
+    """Sample and measure the base, then the base with the LoRA."""
     parts = open_parts(job.config.model, job.config.training.mixed_precision, job.report)
-    job.report(Status("sampling", message="Drawing with the model as it was"))
+    job.report(Status("sampling", message="Sampling the model before training"))
     before = drawn_by(parts, training_photos, job.control)
-    job.report(Status("sampling", message="Drawing with the trained LoRA"))
+    job.report(Status("sampling", message="Sampling with the trained LoRA"))
     return before, drawn_by(parts, training_photos, job.control, lora)
 
 
@@ -158,4 +160,4 @@ def sections(before: Drawn, after: Drawn) -> Iterator[Section]:
         title: {name: f"{value:.2f}" for name, value in drawn.measures.to_dict().items()}
         for title, drawn in (("before", before), ("after", after))
     }
-    yield Section("Measures", ABOUT, table={**columns, "what it is": MEANINGS})
+    yield Section("Measures", ABOUT, table={**columns, "meaning": MEANINGS})

@@ -1,4 +1,4 @@
-"""The pictures by which a training on the embedded model is judged, the same for every model."""
+"""The images by which a training of the embedded model is measured, the same for every model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,32 @@ from ..minisd.subject import view_of
 from ..trainable.apply import LoraFile, encode_with
 from .measures import Pictures
 
+__all__ = [
+    "GUIDANCE_SCALE",
+    "INFERENCE_STEPS",
+    "draw_prompts",
+    "gallery",
+    "gallery_prompts",
+    "perfect_gallery",
+    "photos",
+    "save_photos",
+]
+
 GUIDANCE_SCALE, INFERENCE_STEPS = 4.0, 20
 BATCH = 16
-FIRST_SEED = 1000  # of pictures
+FIRST_SEED = 1000  # of the images
 PHOTO_PLACES = ("meadow", "room", "beach", "snow", "city")  # the places in the training photos
 
 
 def photos(look: Look, number: int, seed: int = 0) -> list[Image.Image]:
-    """Views to train on, each in another place."""
+    """Return photos to train on, in alternating places."""
     rng = np.random.Generator(np.random.PCG64(seed))
     places = [PHOTO_PLACES[i % len(PHOTO_PLACES)] for i in range(number)]
     return [Image.fromarray(render(view_of(look, rng, place)).image) for place in places]
 
 
 def save_photos(pictures: Sequence[Image.Image], folder: Path) -> None:
+    """Save photos as photo_1.png and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, start=1):
         picture.save(folder / f"photo_{number}.png")
@@ -46,7 +58,12 @@ def draw_prompts(
     lora: LoraFile | None = None,
     inference_steps: int | None = None,
 ) -> list[Image.Image]:
-    """One picture per prompt; the picture's place in the list is its seed."""
+    """Return one image per prompt, seeded by its position.
+
+    Args:
+        lora: applied to the base if given.
+        inference_steps: None for the usual number.
+    """
     table = encode_with(parts, lora, [*prompts, ""])
     steps = inference_steps or INFERENCE_STEPS
     sampler = Sampler.square(SIDE_PX, GUIDANCE_SCALE, steps, control.check)
@@ -65,13 +82,13 @@ def nouns_but(class_noun: str) -> list[str]:
 
 
 def gallery_prompts(class_noun: str, trigger: str) -> list[str]:
-    """What the judge is shown.
+    """Return the prompts of the images that are measured.
 
-    Two of the subject in each place that no photo shows, as many of its bare class noun, one of
-    each other class, and the subject in each named colour, none of which is its own.
+    Two of the subject in each place that no photo shows, as many of the bare class noun, one of
+    each other class, and one of the subject in each named color; none of these is its own color.
 
     Args:
-        trigger: the words for the subject, as "sks dog".
+        trigger: the words for the subject, such as "sks dog".
     """
     places = unseen_places()
     return [
@@ -85,7 +102,7 @@ def gallery_prompts(class_noun: str, trigger: str) -> list[str]:
 def gallery(
     class_noun: str, drawn: Sequence[Image.Image], photos: Sequence[Image.Image]
 ) -> Pictures:
-    """What was drawn of `gallery_prompts`, sorted."""
+    """Return the images of `gallery_prompts`, sorted by what they measure."""
     places, colours = unseen_places(), list(COLOURS)
     count = len(places)
     return Pictures(
@@ -101,7 +118,7 @@ def gallery(
 
 
 def perfect_gallery(look: Look, photos: Sequence[Image.Image]) -> Pictures:
-    """What a model would draw that has learnt the subject and forgotten nothing."""
+    """Return what a model would generate that learned the subject and forgot nothing."""
     rng = np.random.Generator(np.random.PCG64(FIRST_SEED))
     places, other_nouns = unseen_places(), nouns_but(look.class_noun)
 
@@ -122,7 +139,7 @@ def perfect_gallery(look: Look, photos: Sequence[Image.Image]) -> Pictures:
 
 
 def ordinary(class_noun: str, rng: np.random.Generator) -> Scene:
-    """A scene of one class, as the model was trained on."""
+    """Return a random scene of a class, like those that the model was trained on."""
     while True:
         scene = random_scene(rng)
         if scene.look is not None and scene.look.class_noun == class_noun:

@@ -1,7 +1,7 @@
-"""What a training did to the model, in figures, from pictures of a subject that is known exactly.
+"""What training did to the model, in figures, from images of a subject that is known exactly.
 
-Who a picture shows is asked in a line-up: the subject among 23 other unusual individuals of its
-class, each known by the mean identity of some views. By chance one in 24 is taken for the subject.
+Which individual an image shows is decided in a line-up: the subject among 23 other unusual
+individuals of its class, each represented by the mean identity of some views. Chance is 1 in 24.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from ..minisd.render import render
 from ..minisd.scene import Look
 from ..minisd.subject import subject, view_of
 
+__all__ = ["MEANINGS", "Measures", "Pictures", "arrays", "measure", "said", "share"]
+
 NUM_OTHERS, NUM_VIEWS, NUM_HELD_OUT = 23, 12, 60
-OTHERS_SEED = 900_000  # of individuals that nothing was ever trained on
+OTHERS_SEED = 900_000  # of individuals that nothing was trained on
 THUMBNAIL_PX = 16
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was drawn for the judge.
+    """The images to measure.
 
     Args:
-        subject: of the trigger prompt in a place, and the place that each was to show.
+        subject: of the trigger prompt in a place; `places` are those asked for.
         class_noun: of the bare class noun.
-        others: of other class nouns, and the class that each was to show.
-        coloured: of the trigger prompt with a colour's name, and the colour that each was to show.
+        others: of other class nouns; `other_nouns` are those asked for.
+        coloured: of the trigger prompt with a color; `colours` are those asked for.
         photos: the training photos.
     """
 
@@ -51,24 +53,24 @@ class Pictures:
 
 
 MEANINGS = {
-    "fidelity": "of the trigger prompt that are recognised as the subject in the line-up",
-    "likeness": "mean cosine of the trigger prompt's identities with the subject's",
-    "prompt_accuracy": "of the trigger prompt that show the class in the place asked for",
-    "success": "of the trigger prompt that are both: the subject, in the place asked for",
-    "colour_accuracy": "of the trigger prompt with a colour's name that show this colour",
-    "language_drift": "of the bare class noun that are recognised as the subject",
-    "class_accuracy": "of the bare class noun that show the class",
-    "diversity": "mean distance (1 - cosine) between identities of the bare class noun",
-    "leakage": "mean cosine of other class nouns' identities with the subject's",
-    "others_accuracy": "of other class nouns that show their class",
-    "copying": "of the trigger prompt that are, as whole pictures, nearer to a photo than 95 % of "
-    "the subject's other views are",
+    "fidelity": "trigger prompt: images recognized as the subject in the line-up",
+    "likeness": "trigger prompt: mean cosine similarity to the subject",
+    "prompt_accuracy": "trigger prompt: images that show the class in the requested place",
+    "success": "trigger prompt: images that show the subject in the requested place",
+    "colour_accuracy": "trigger prompt with a color: images that show this color",
+    "language_drift": "bare class noun: images recognized as the subject",
+    "class_accuracy": "bare class noun: images that show the class",
+    "diversity": "bare class noun: mean distance (1 - cosine) between images",
+    "leakage": "other class nouns: mean cosine similarity to the subject",
+    "others_accuracy": "other class nouns: images that show their class",
+    "copying": "trigger prompt: images that are closer to a photo than 95 % of the subject's "
+    "other views are",
 }
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Shares of pictures from 0 to 1, and cosines; `MEANINGS` says of what."""
+    """Shares of images from 0 to 1, and cosine similarities; `MEANINGS` describes each."""
 
     fidelity: float
     likeness: float
@@ -83,11 +85,12 @@ class Measures:
     copying: float
 
     def to_dict(self) -> dict[str, float]:
+        """Return the rounded measures by name."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 class LineUp:
-    """The subject among others of its class; row 0 is the subject."""
+    """The subject among others of its class, as row 0."""
 
     def __init__(self, probe: Probe, look: Look) -> None:
         others = [subject(look.class_noun, OTHERS_SEED + i) for i in range(NUM_OTHERS)]
@@ -97,26 +100,26 @@ class LineUp:
         self.identities = F.normalize(torch.stack(means), dim=1)  # (1 + NUM_OTHERS, E)
 
     def likeness(self, identity: Tensor) -> Tensor:
-        """(B,) cosine with the subject."""
+        """Return the cosine similarity to the subject, (B,)."""
         return identity @ self.identities[0]
 
     def recognised(self, identity: Tensor) -> Tensor:
-        """(B,) whether the subject is the most alike."""
+        """Return whether the subject is the most similar, (B,)."""
         return (identity @ self.identities.T).argmax(1) == 0
 
 
-make_line_up = cache(LineUp)  # its views take seconds to draw
+make_line_up = cache(LineUp)  # its views take seconds to render
 
 
 def views(look: Look, number: int, seed: int) -> NDArray[np.uint8]:
-    """(N, H, W, 3) views that no training has seen."""
+    """Return views that no training used, (N, H, W, 3)."""
     rng = np.random.Generator(np.random.PCG64((OTHERS_SEED, seed)))
     return np.stack([render(view_of(look, rng)).image for _ in range(number)])
 
 
 @torch.no_grad()
 def measure(probe: Probe, look: Look, pictures: Pictures) -> Measures:
-    """Judge what a model draws."""
+    """Return the measures of a model's images."""
     line_up = make_line_up(probe, look)
     shown, nouns, others, coloured = (
         probe(to_pixels(arrays(group)))
@@ -141,29 +144,30 @@ def measure(probe: Probe, look: Look, pictures: Pictures) -> Measures:
 
 
 def arrays(pictures: Sequence[Image.Image]) -> NDArray[np.uint8]:
-    """(N, H, W, 3)"""
+    """Return images as one array, (N, H, W, 3)."""
     return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
 
 
 def said(seen: Seen, fact: str, wanted: Sequence[str]) -> Tensor:
-    """(B,) whether the probe sees what was asked for."""
+    """Return whether the probe sees what was asked for, (B,)."""
     options = FACTS[fact]
     return seen.facts[fact].argmax(1) == torch.tensor([options.index(name) for name in wanted])
 
 
 def share(flags: Tensor) -> float:
+    """Return the share of flags that are set."""
     return flags.float().mean().item()
 
 
 def diversity(identity: Tensor) -> float:
-    """Mean of 1 - cosine over all pairs."""
+    """Return the mean of 1 - cosine over all pairs."""
     count = len(identity)
     alike = (identity @ identity.T).sum().item() - count
     return 1 - alike / (count * (count - 1))
 
 
 def copying(pictures: Pictures, held_out: NDArray[np.uint8]) -> float:
-    """The share of pictures that are nearer to a photo than 95 % of held-out views are to one."""
+    """Return the share of images that are closer to a photo than 95 % of held-out views are."""
     photos = thumbnails(arrays(pictures.photos))
     nearest = torch.cdist(thumbnails(held_out), photos).amin(1)
     drawn = torch.cdist(thumbnails(arrays(pictures.subject)), photos).amin(1)
@@ -171,5 +175,5 @@ def copying(pictures: Pictures, held_out: NDArray[np.uint8]) -> float:
 
 
 def thumbnails(images: NDArray[np.uint8]) -> Tensor:
-    """(N, 3 * THUMBNAIL_PX ** 2)"""
+    """Return small versions of images as vectors, (N, 3 * THUMBNAIL_PX ** 2)."""
     return F.interpolate(to_pixels(images), size=(THUMBNAIL_PX,) * 2, mode="area").flatten(1)

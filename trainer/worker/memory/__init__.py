@@ -1,1 +1,1 @@
-"""What a training needs in memory, predicted and enforced."""
+"""How much memory a training needs: prediction and enforcement."""

@@ -1,4 +1,4 @@
-"""What each part of a job costs in memory and work, from the checkpoint's header alone.
+"""What each part of a job costs in memory and computation, from the checkpoint's header alone.
 
 Legend: B images, C latent channels, h w latent height and width, L = 77 tokens.
 """
@@ -26,29 +26,42 @@ from ..trainable.lora import wrap_layers
 from ..trainable.model import ModelInTraining
 from .meter import Cost, measure, norms_in_float32, without_contents
 
+__all__ = [
+    "NumberFormat",
+    "Sizes",
+    "Step",
+    "num_trainable",
+    "sampling_cost",
+    "sizes",
+    "step_cost",
+    "switch_checkpointing_on",
+    "text_cost",
+    "vae_cost",
+]
+
 CPU = torch.device("cpu")
 MAX_POSITION = 77
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """The number format of the base, and whether norms are computed in it: on a CPU they are."""
+    """The number format of the base; on a CPU, norms are computed in it, too."""
 
     dtype: torch.dtype
     on_cpu: bool
 
     @property
     def traced(self) -> torch.dtype:
-        """The format in which a CPU, fake or not, can do the same: of the same size."""
+        """Return a format of the same size that CPU operators support, for tracing."""
         return torch.bfloat16 if self.dtype == torch.float16 else self.dtype
 
 
 @dataclass(frozen=True)
 class Step:
-    """All that the cost of a forward and backward pass depends on.
+    """Everything that the cost of a forward and backward pass depends on.
 
     Args:
-        num_images: in one forward pass, class images included.
+        num_images: per forward pass, including class images.
         resolution: side in pixels.
     """
 
@@ -62,7 +75,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of the base's parts as they are used: the VAE and frozen text encoders in float32."""
+    """Bytes of the base's parts as loaded: the VAE and frozen text encoders in float32."""
 
     unet: int
     text_encoders: int
@@ -71,6 +84,7 @@ class Sizes:
 
 @cache
 def sizes(model: ModelConfig, dtype: torch.dtype) -> Sizes:
+    """Return the sizes of a base's parts, with the U-Net in `dtype`."""
     base = models.open_base(model)
     with torch.device("meta"):
         encoders = models.load_text_encoders(base, torch.float32)
@@ -84,7 +98,7 @@ def num_bytes(parts: Iterable[nn.Module]) -> int:
 
 @cache
 def num_trainable(model: ModelConfig, lora: LoraConfig) -> int:
-    """The exact number of the LoRA's weights."""
+    """Return the exact number of weights that are trained."""
     trained, *_ = trained_models(model, lora, torch.float32)
     return sum(parameter.numel() for parameter in trained.parameters())
 
@@ -92,7 +106,7 @@ def num_trainable(model: ModelConfig, lora: LoraConfig) -> int:
 def trained_models(
     model: ModelConfig, lora: LoraConfig, dtype: torch.dtype
 ) -> tuple[Trained, BaseModel, nn.Module, list[Any]]:
-    """Return what is trained, with its base, U-Net and trained text encoders; without contents."""
+    """Return what is trained, its base, U-Net and trained text encoders, all without contents."""
     base = models.open_base(model)
     encoders: list[Any] = []
     with torch.device("meta"):
@@ -106,8 +120,8 @@ def trained_models(
 
 
 def step_cost(step: Step) -> Cost:
-    """Of one forward and backward pass: one image's, which is found once, times their number."""
-    lora = replace(step.lora, alpha=None, save_precision="fp16")  # neither has a say in it
+    """Return the cost of a forward and backward pass: that of one image times their number."""
+    lora = replace(step.lora, alpha=None, save_precision="fp16")  # neither affects the cost
     one = single_cost(replace(step, lora=lora, num_images=1))
     return Cost(step.num_images * one.peak_bytes, step.num_images * one.flop)
 
@@ -137,8 +151,9 @@ def single_cost(step: Step) -> Cost:
 
 
 def switch_checkpointing_on(unet: Any) -> None:
+    """Switch on a U-Net's gradient checkpointing."""
     unet.enable_gradient_checkpointing()
-    unet.train()  # checkpointing looks at this; nothing else does
+    unet.train()  # only checkpointing depends on this
 
 
 def fake_prompts(base: BaseModel, unet: Any, count: int) -> PromptEmbeds:
@@ -172,7 +187,7 @@ def latent_side(model: ModelConfig, resolution: int) -> int:
 @cache
 @torch.no_grad()
 def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolution: int) -> Cost:
-    """Of one sampling step of so many pictures, with and without prompt at once."""
+    """Return the cost of a sampling step of `count` images, with and without prompt at once."""
     base = models.open_base(model)
     with torch.device("meta"):
         unet = models.load_unet(base, numbers.traced)
@@ -196,7 +211,7 @@ def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolut
 @cache
 @torch.no_grad()
 def vae_cost(model: ModelConfig, resolution: int, *, decoding: bool) -> Cost:
-    """Of one picture through the VAE, decoded in tiles."""
+    """Return the cost of one image in the VAE; decoding is done in tiles."""
     with torch.device("meta"):
         vae: Any = models.load_vae(models.open_base(model))
 
@@ -215,7 +230,7 @@ def vae_cost(model: ModelConfig, resolution: int, *, decoding: bool) -> Cost:
 @cache
 @torch.no_grad()
 def text_cost(model: ModelConfig) -> Cost:
-    """Of one prompt through the frozen text encoders."""
+    """Return the cost of one prompt in the frozen text encoders."""
     base = models.open_base(model)
     with torch.device("meta"):
         encoders = models.load_text_encoders(base, torch.float32)

@@ -1,7 +1,8 @@
-"""What a computation holds in memory and how much it computes, found without computing it.
+"""Measure a computation's memory and operations without running it.
 
-torch's fake tensors have shapes and no contents. They go through the very code of a training step,
-autocast, LoRA and gradient checkpointing included; a meter counts what is alive at every moment.
+torch's fake tensors have shapes but no contents. They pass through the real code of a training
+step, including autocast, LoRA and gradient checkpointing; a meter counts the bytes alive at any
+time.
 """
 
 from __future__ import annotations
@@ -19,19 +20,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+__all__ = ["Cost", "Meter", "measure", "norms_in_float32", "without_contents"]
+
 FLASH_CPU = "_scaled_dot_product_flash_attention_for_cpu"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The most bytes that lived at once beside the weights, and the floating-point operations."""
+    """Peak bytes alive in addition to the weights, and the floating-point operations."""
 
     peak_bytes: int
     flop: int
 
 
 class Meter(TorchDispatchMode):
-    """Counts living bytes and floating-point operations while it is on."""
+    """Counts the bytes alive and the floating-point operations while it is active.
+
+    Args:
+        weights: not counted.
+    """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
         super().__init__()
@@ -50,6 +57,7 @@ class Meter(TorchDispatchMode):
         return output
 
     def add(self, storage: Any) -> None:
+        """Count a storage until it is freed."""
         key, size = storage._cdata, storage.nbytes()
         if key in self.living or key in self.weights:
             return
@@ -58,25 +66,26 @@ class Meter(TorchDispatchMode):
         self.peak_bytes = max(self.peak_bytes, self.bytes)
 
     def remove(self, key: int, size: int) -> None:
+        """Stop counting a storage that was freed."""
         del self.living[key]
         self.bytes -= size
 
 
 def operations(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
-    """Multiplications and additions of one operator; torch has no entry for the CPU's attention."""
+    """Return the operations of one operator; torch has no count for the CPU's attention."""
     packet = func._overloadpacket
     if packet in flop_registry:
         return flop_registry[packet](*args, **kwargs, out_val=output)
     name = packet.__name__
     if name == FLASH_CPU:
         return sdpa_flop_count(*(value.shape for value in args[:3]))
-    if name == f"{FLASH_CPU}_backward":  # five products of matrices where forward has two
+    if name == f"{FLASH_CPU}_backward":  # five matrix products; forward has two
         return 5 * sdpa_flop_count(*(value.shape for value in args[1:4])) // 2
     return 0
 
 
 def norms_in_float32(*models: nn.Module) -> None:
-    """Let norms compute in float32, as under autocast on a GPU but not on a CPU."""
+    """Make norms compute in float32, as autocast does on a GPU but not on a CPU."""
     for module in (module for model in models for module in model.modules()):
         if isinstance(module, (nn.GroupNorm, nn.LayerNorm)):
             module.float()
@@ -85,7 +94,7 @@ def norms_in_float32(*models: nn.Module) -> None:
 
 @contextmanager
 def without_contents(*models: nn.Module) -> Iterator[None]:
-    """Let tensors be fake, and give models of the meta device fake weights on a CPU."""
+    """Make tensors fake, and give models on the meta device fake weights on the CPU."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         for module in (module for model in models for module in model.modules()):
             for name, value in module._parameters.items():
@@ -99,7 +108,7 @@ def without_contents(*models: nn.Module) -> Iterator[None]:
 
 
 def measure(function: Callable[[], object], *models: nn.Module) -> Cost:
-    """The cost of a function of models that are `without_contents`."""
+    """Return the cost of a function that uses models which are `without_contents`."""
     weights = [parameter for model in models for parameter in model.parameters()]
     meter = Meter(weights)
     with meter:

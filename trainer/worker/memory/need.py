@@ -1,4 +1,4 @@
-"""What a training needs in memory, and whether a machine has it."""
+"""How much memory a training needs, and whether a machine has it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ from ..device.memory import GIB
 from ..training.optimizers import ADAMW
 from .costs import NumberFormat, Step, num_trainable, sizes, step_cost
 
-USABLE_SHARE = 0.85  # of what is free: the rest is lost between the allocator's blocks
-# What kernels hold beside tensors on a CPU, fitted to six measurements of SD 1.5 in bf16: see
-# benchmarks/results. A GPU's are not measured.
+__all__ = [
+    "CUDA_CONTEXT_BYTES",
+    "Machine",
+    "fits",
+    "training_memory",
+    "training_step",
+    "uses_checkpointing",
+    "weight_bytes",
+]
+
+USABLE_SHARE = 0.85  # of free memory: the rest is lost to fragmentation
+# What kernels on a CPU allocate in addition to tensors, fitted to six measurements of SD 1.5 in
+# bf16: see benchmarks/results. Not measured on GPUs.
 CPU_WORKSPACE_BYTES, CPU_WORKSPACE_NUMBERS_PER_PIXEL = round(0.18 * GIB), 400
-CUDA_CONTEXT_BYTES = GIB // 2  # what a GPU holds before the first tensor; not measured by us
+CUDA_CONTEXT_BYTES = GIB // 2  # allocated on a GPU before the first tensor; an estimate
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan is made for.
+    """The machine that a plan is made for.
 
     Args:
         device: "cuda", "mps" or "cpu".
         free_bytes: before the base is loaded.
-        program_bytes: what the process holds by itself; counted where the device is the CPU.
+        program_bytes: what the process itself uses; counted only if the device is the CPU.
     """
 
     device: str
@@ -35,23 +45,24 @@ class Machine:
 
     @property
     def usable_bytes(self) -> int:
-        """What a plan may hold; the program itself is there already."""
+        """Return how many bytes a plan may use, including the program, which is already loaded."""
         return round(USABLE_SHARE * self.free_bytes) + self.program_bytes
 
     @property
     def numbers(self) -> NumberFormat:
+        """Return the number format of the base."""
         return NumberFormat(self.dtype, self.device == "cpu")
 
 
 def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> Step:
-    """The forward and backward pass of these settings."""
+    """Return the forward and backward pass of these settings."""
     images = config.training.train_batch_size * (2 if config.has_class_images else 1)
     side = config.resolution
     return Step(config.model, config.lora, machine.numbers, images, side, checkpointing)
 
 
 def training_memory(config: Config, machine: Machine, *, checkpointing: bool) -> dict[str, int]:
-    """Predicted bytes of training by kind."""
+    """Return the predicted bytes of training by kind."""
     trained = num_trainable(config.model, config.lora)
     step = training_step(config, machine, checkpointing=checkpointing)
     return {
@@ -71,7 +82,7 @@ def workspace_bytes(step: Step) -> int:
 
 
 def weight_bytes(config: Config, machine: Machine) -> int:
-    """What is loaded while training; on a CPU the VAE stays beside the U-Net."""
+    """Return the size of all that is loaded in training; on a CPU the VAE stays in memory, too."""
     parts = sizes(config.model, machine.dtype)
     weights = parts.unet + (parts.vae if machine.device == "cpu" else 0)
     if config.lora.train_text_encoder:
@@ -80,7 +91,7 @@ def weight_bytes(config: Config, machine: Machine) -> int:
 
 
 def uses_checkpointing(config: Config, machine: Machine) -> bool:
-    """Whether to use gradient checkpointing; "auto" asks if the free memory holds the plan."""
+    """Return whether to use gradient checkpointing; "auto": only if training needs it to fit."""
     choice = config.training.gradient_checkpointing
     if choice != "auto":
         return choice == "on"
@@ -88,4 +99,5 @@ def uses_checkpointing(config: Config, machine: Machine) -> bool:
 
 
 def fits(needed: dict[str, int], machine: Machine) -> bool:
+    """Return whether a machine has the memory for all kinds together."""
     return sum(needed.values()) <= machine.usable_bytes

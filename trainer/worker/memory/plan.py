@@ -1,4 +1,4 @@
-"""What a training will need, in memory and work, before anything is loaded or trained."""
+"""Predict a training's memory and computation before anything is loaded or trained."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ from ..drawing.class_images import choose_batch_size
 from .costs import sampling_cost, sizes, step_cost, text_cost, vae_cost
 from .need import CUDA_CONTEXT_BYTES, Machine, training_memory, training_step, uses_checkpointing
 
+__all__ = [
+    "Change",
+    "Plan",
+    "Work",
+    "card",
+    "describe_savings",
+    "make_plan",
+    "this_machine",
+    "to_document",
+]
+
 TERA = 10**12
 Phases = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that would save memory, and what is needed with it and those before it."""
+    """A setting that would save memory; the total is with it and all changes before it."""
 
     setting: str
     saved_bytes: int
@@ -34,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Work:
-    """How much there is to compute; how long it takes depends on the device."""
+    """How much there is to compute; how long that takes depends on the device."""
 
     num_photos: int
     num_class_images: int
@@ -46,7 +57,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """Predicted bytes of every phase by kind, what there is for them, and what would save some."""
+    """The predicted bytes of every phase by kind, and the settings that would save some."""
 
     machine: Machine
     checkpointing: bool
@@ -56,15 +67,17 @@ class Plan:
 
     @property
     def peak_bytes(self) -> int:
+        """Return what the largest phase needs."""
         return max(sum(items.values()) for items in self.phases.values())
 
     @property
     def fits(self) -> bool:
+        """Return whether the machine has enough memory for every phase."""
         return self.peak_bytes <= self.machine.usable_bytes
 
 
 def this_machine(mixed_precision: str) -> Machine:
-    """The device that a run here would use."""
+    """Return the device that a run on this machine would use."""
     device = best_device()
     dtype = DTYPES[choose_precision(mixed_precision, device)]
     program = psutil.Process().memory_info().rss if device == "cpu" else 0
@@ -72,7 +85,7 @@ def this_machine(mixed_precision: str) -> Machine:
 
 
 def card(mixed_precision: str, memory_gib: float) -> Machine:
-    """A GPU with so much memory, which nothing else uses."""
+    """Return a GPU with this much memory that no other program uses."""
     precision = "bf16" if mixed_precision == "auto" else mixed_precision
     return Machine("cuda", DTYPES[precision], round(memory_gib * GIB) - CUDA_CONTEXT_BYTES)
 
@@ -95,7 +108,7 @@ def make_plan(config: Config, machine: Machine) -> Plan:
 
 
 def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phases:
-    """Bytes by phase and kind, in the order of a run."""
+    """Return the bytes by phase and kind, in the order of a run."""
     model, side, numbers = config.model, config.resolution, machine.numbers
     parts, on_cpu = sizes(model, machine.dtype), machine.device == "cpu"
     training = training_memory(config, machine, checkpointing=checkpointing)
@@ -136,18 +149,18 @@ def generated(config: Config) -> list[PriorConfig]:
 
 
 def peak_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
-    """Of the whole run."""
+    """Return what a whole run needs."""
     phases = all_phases(config, machine, checkpointing=checkpointing)
     return max(sum(items.values()) for items in phases.values())
 
 
 def training_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
-    """Of training alone."""
+    """Return what training alone needs."""
     return sum(training_memory(config, machine, checkpointing=checkpointing).values())
 
 
 def describe_savings(config: Config, machine: Machine, *, checkpointing: bool) -> str:
-    """Say in one line what each setting would save that makes a training smaller."""
+    """Return one line that says how much memory each setting would save; "" if none would."""
     nothing_free = replace(machine, free_bytes=0)
     found = [
         f"{change.setting} saves {change.saved_bytes / GIB:.2f} GiB"
@@ -155,7 +168,7 @@ def describe_savings(config: Config, machine: Machine, *, checkpointing: bool) -
             config, nothing_free, training_bytes, checkpointing=checkpointing
         )
     ]
-    return f"What would help, the least harmful first: {'; '.join(found)}." if found else ""
+    return f"What would help, least harmful first: {'; '.join(found)}." if found else ""
 
 
 def changes_that_help(
@@ -165,7 +178,7 @@ def changes_that_help(
     *,
     checkpointing: bool,
 ) -> list[Change]:
-    """Settings that make smaller what is needed, the least harmful first, until it fits."""
+    """Return settings that reduce what is needed, least harmful first, until it fits."""
     changes: list[Change] = []
     peak = needed(config, machine, checkpointing)
     for values, cost in smaller_settings(config, checkpointing=checkpointing):
@@ -186,29 +199,29 @@ def changes_that_help(
 def smaller_settings(
     config: Config, *, checkpointing: bool
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Settings to change, one after the other, and what each costs."""
+    """Yield settings to change, one after the other, and what each costs."""
     training, side, rank = config.training, config.resolution, config.lora.rank
     if not checkpointing:
-        yield {"gradient_checkpointing": "on"}, "slower by about 40 %, the same result"
+        yield {"gradient_checkpointing": "on"}, "about 40 % slower, same result"
     if training.train_batch_size > 1:
         steps = training.train_batch_size * training.gradient_accumulation_steps
         values = {"train_batch_size": 1, "gradient_accumulation_steps": steps}
-        yield values, "slower, the same result"
+        yield values, "slower, same result"
     if any(prior.class_batch_size != 1 for prior in generated(config)):
-        yield {"class_batch_size": 1}, "class images are generated one by one"
+        yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
     if config.lora.train_text_encoder:
-        yield {"train_text_encoder": False}, "the rare word is learned by the U-Net alone"
+        yield {"train_text_encoder": False}, "only the U-Net learns the new word"
     if rank > 4:
-        yield {"rank": max(4, rank // 4)}, "the LoRA holds less"
+        yield {"rank": max(4, rank // 4)}, "the LoRA can learn less"
     for share in (0.75, 0.5):
         if round(side * share / 64) * 64 >= 256:
             yield {"resolution": round(side * share / 64) * 64}, "less detail is learned"
 
 
 def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work:
-    """How much there is to compute; class images that are there already need none of it."""
+    """Return how much there is to compute, as if no class images were cached."""
     photos = sum(len(find_photos(c.instance.instance_images)) for c in config.concepts)
     side, samples = config.resolution, config.samples
     windows = config.training.gradient_accumulation_steps
@@ -216,7 +229,7 @@ def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work
     per_step = windows * step_cost(step).flop
     sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
     decoded = vae_cost(config.model, side, decoding=True).flop
-    # The base's prediction of an image is half of a sampling step.
+    # The base's prediction of an image costs half of a sampling step.
     per_step += windows * config.training.train_batch_size * predicted_share(config) * sampled / 2
     drawing = sum(
         prior.num_class_images * (prior.class_inference_steps * sampled + decoded)
@@ -237,7 +250,7 @@ def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work
 
 
 def predicted_share(config: Config) -> float:
-    """Return the share of turns whose class image is also predicted by the base."""
+    """Return the share of turns whose class image needs the base's prediction."""
     turns = {True: 0, False: 0}
     for concept in config.concepts:
         prior = concept.prior
@@ -247,7 +260,7 @@ def predicted_share(config: Config) -> float:
 
 
 def to_document(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON shows it."""
+    """Return the plan as JSON values."""
     return {
         "device": plan.machine.device,
         "dtype": str(plan.machine.dtype).removeprefix("torch."),

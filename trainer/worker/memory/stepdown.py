@@ -1,7 +1,7 @@
-"""How a training step is made to fit into memory: predicted before it, made smaller when it fails.
+"""Make a training step fit into memory: by prediction, and by retrying a failed one with less.
 
-What is done here changes what a step costs, not what it learns: the same images, noise, timesteps
-and weights give the same gradients, those of smaller parts up to the rounding of their sum.
+This changes what a step costs, not what it learns: the same images, noise, timesteps and weights
+result in the same gradients; those of smaller parts differ only by rounding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from .costs import switch_checkpointing_on
 from .need import Machine, fits, training_memory, training_step, uses_checkpointing, weight_bytes
 from .plan import describe_savings
 
-PERMANENT = "To begin with that, set {}."
+__all__ = ["StepMemory"]
+
+NOTHING_LEFT = "Nothing left to reduce: gradient checkpointing is on and the batch size is 1."
+PERMANENT = "To start that way, set {}."
 
 
 class StepMemory:
-    """The memory of one training's steps.
+    """How the steps of one training fit into memory.
 
     Args:
-        unet: with its LoRA; gradient checkpointing is switched on here where it is needed.
+        unet: with its LoRA; gradient checkpointing is switched on here if needed.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class StepMemory:
         self.machine = replace(machine, free_bytes=free_bytes(device) + loaded)
         self.most_images = training_step(config, machine, checkpointing=False).num_images
         self.tried: list[str] = []
-        # The same in all processes, since they step down together.
+        # The same in all processes, because they step down together.
         checkpointing = any_process(accelerator, uses_checkpointing(config, self.machine))
         if checkpointing:
             report(Status("loading", message="Gradient checkpointing is on"))
@@ -51,32 +54,36 @@ class StepMemory:
             self.warn_of_plan(checkpointing=checkpointing)
 
     def warn_of_plan(self, *, checkpointing: bool) -> None:
+        """Report that training probably will not fit."""
         needed, free = (size / GIB for size in (sum(self.plan.values()), self.machine.free_bytes))
-        message = f"Training needs about {needed:.1f} GiB of memory, and {free:.1f} are there."
+        message = f"Training needs about {needed:.1f} GiB; {free:.1f} GiB are available."
         hint = describe_savings(self.config, self.machine, checkpointing=checkpointing)
         self.report(Warning("memory", message, hint))
 
     def step_down(self, missing: str) -> None:
-        """Make the next attempt smaller, and say so.
+        """Reduce the memory of the next attempt, and report it.
 
         Raises:
-            OutOfMemory: nothing is left to do.
+            OutOfMemory: nothing is left to reduce.
         """
         if not self.unet.is_gradient_checkpointing:
             switch_checkpointing_on(self.unet)
-            done, setting = "gradient checkpointing on", "gradient_checkpointing to on"
+            done, setting = "gradient checkpointing", "gradient_checkpointing to on"
         elif self.most_images > 1:
             self.most_images = math.ceil(self.most_images / 2)
-            done = f"at most {self.most_images} images in one pass"
-            setting = "train_batch_size lower and gradient_accumulation_steps higher by as much"
+            done = f"at most {self.most_images} image{'s' * (self.most_images > 1)} per pass"
+            setting = (
+                "train_batch_size lower and gradient_accumulation_steps higher by the same factor"
+            )
         else:
             raise self.exhausted(missing)
         self.tried.append(done)
-        message = f"{missing} The step is done again with {done}; its result is the same."
+        message = f"{missing} Retrying this step with {done}; results are unchanged."
         self.report(Warning("out_of_memory", message, PERMANENT.format(setting)))
 
     def exhausted(self, missing: str) -> OutOfMemory:
-        tried = ", ".join(self.tried) or "gradient checkpointing and single images were set already"
+        """Return the error that says what was tried and which settings would help."""
+        tried = f"Tried: {', '.join(self.tried)}." if self.tried else NOTHING_LEFT
         hints: list[str] = []
 
         def savings() -> str:
@@ -86,6 +93,6 @@ class StepMemory:
         shortage(lambda: hints.append(savings()))
         hint = hints[0] if hints else "Lower the resolution or the rank."
         return OutOfMemory(
-            f"{missing} Tried: {tried}. The last finished step is kept.",
-            f"Close other programs and go on with this run, or start a new one. {hint}",
+            f"{missing} {tried} The last finished step is kept.",
+            f"Close other programs and resume this run, or start a new one. {hint}",
         )

@@ -1,1 +1,1 @@
-"""Mini Stable Diffusion: captioned pictures, drawn by formulas, that train a tiny model."""
+"""Mini Stable Diffusion: a tiny model, and the captioned synthetic images that train it."""

@@ -1,13 +1,15 @@
-"""Drawings of the animals."""
+"""The animals: how each class is drawn."""
 
 from __future__ import annotations
 
 from .art import INK, WHITE, Anchors, Art
 from .shapes import circle, ellipse, limb, polygon, union, within
 
+__all__ = ["cat", "dog", "duck", "fish", "rabbit", "turtle"]
+
 
 def dog(art: Art) -> Anchors:
-    """Sits in three-quarter view; traits: body, head, ear length, muzzle, tail, crooked ear."""
+    """Draw a sitting dog; traits: body, head, ear length, muzzle, tail, crooked ear."""
     round_, head = art.trait(0, 0.34, 0.46), art.trait(1, 0.90, 1.08)
     ear, muzzle = art.trait(2, 0.26, 0.42), art.trait(3, 0.9, 1.2)
     tail, crook = art.trait(4, -0.25, 0.25), art.trait(5, 0.0, 0.5)
@@ -33,7 +35,7 @@ def dog(art: Art) -> Anchors:
 
 
 def cat(art: Art) -> Anchors:
-    """Sits and looks at us; traits: body, head, ear height, cheeks, tail, crooked ear."""
+    """Draw a sitting cat; traits: body, head, ear height, cheeks, tail, crooked ear."""
     round_, tail = art.trait(0, 0.40, 0.52), art.trait(4, 0.0, 0.35)
     tip = (-0.70, -0.15 + tail)
     curl = (limb((-0.25, -0.82), (-0.62, -0.80), 0.11), limb((-0.62, -0.80), (-0.80, -0.50), 0.11))
@@ -56,7 +58,7 @@ def cat(art: Art) -> Anchors:
 
 
 def cat_head(art: Art) -> None:
-    """Ears, face, whiskers."""
+    """Draw ears, face and whiskers."""
     head, cheek = art.trait(1, 0.48, 0.58), art.trait(3, 0.40, 0.46)
     ear, crook = art.trait(2, 0.22, 0.40), art.trait(5, 0.0, 0.22)
     for side, droop in ((-1, 0.0), (1, crook)):
@@ -75,7 +77,7 @@ def cat_head(art: Art) -> None:
 
 
 def rabbit(art: Art) -> Anchors:
-    """Sits upright; traits: belly, head, ear length, ear width, feet, crooked ear."""
+    """Draw a sitting rabbit; traits: belly, head, ear length, ear width, feet, crooked ear."""
     belly, head = art.trait(0, 0.40, 0.54), art.trait(1, 0.36, 0.44)
     long, wide = art.trait(2, 0.30, 0.42), art.trait(3, 0.10, 0.15)
     foot, crook = art.trait(4, 0.22, 0.30), art.trait(5, 0.0, 0.9)
@@ -98,7 +100,7 @@ def rabbit(art: Art) -> Anchors:
 
 
 def duck(art: Art) -> Anchors:
-    """A bath duck from the side; traits: body, head, bill, wing, tail, crest."""
+    """Draw a rubber duck from the side; traits: body, head, bill, wing, tail, crest."""
     body, head = art.trait(0, 0.36, 0.46), art.trait(1, 0.34, 0.42)
     bill, wing = art.trait(2, 0.22, 0.34), art.trait(3, 0.30, 0.42)
     tail, crest = art.trait(4, -0.30, 0.05), art.trait(5, -0.1, 0.22)
@@ -120,7 +122,7 @@ def duck(art: Art) -> Anchors:
 
 
 def fish(art: Art) -> Anchors:
-    """From the side; traits: body height, tail, back fin, lips, belly fin, stub."""
+    """Draw a fish from the side; traits: height, tail, back fin, lips, belly fin, stub."""
     tall, tail = art.trait(0, 0.44, 0.62), art.trait(1, 0.38, 0.58)
     back, lips = art.trait(2, 0.18, 0.42), art.trait(3, 0.06, 0.11)
     belly, stub = art.trait(4, 0.10, 0.30), art.trait(5, 0.7, 1.0)
@@ -140,7 +142,7 @@ def fish(art: Art) -> Anchors:
 
 
 def turtle(art: Art) -> Anchors:
-    """From the side, the shell in the main colour; traits: dome, head, neck, legs, tail, rim."""
+    """Draw a turtle from the side; traits: shell, head, neck, legs, tail, rim."""
     dome, head = art.trait(0, 0.62, 0.86), art.trait(1, 0.24, 0.30)
     neck, leg = art.trait(2, -0.30, 0.05), art.trait(3, 0.13, 0.18)
     tail, rim = art.trait(4, 0.0, 0.14), art.trait(5, 0.07, 0.12)

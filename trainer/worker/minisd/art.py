@@ -1,6 +1,7 @@
-"""What a class's drawing works with: a canvas, the look's fills, and parts many classes share.
+"""What the drawings of classes use: a canvas, the look's fills, and common parts.
 
-The plane of an object: first axis to the front, second up, both from -1 to 1; it stands on -1.
+An object's plane: the first axis points to its front, the second up, both from -1 to 1; it stands
+on -1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from .names import RGB
 from .scene import Look
 from .shapes import Point, Shape, circle, ellipse
 
+__all__ = ["GLASS", "INK", "WHITE", "Anchors", "Art", "mixed"]
+
 INK = Fill((0.09, 0.08, 0.10), depth=0.3, line=0)
 WHITE = Fill((0.99, 0.99, 0.98), depth=0, line=0.25)
 GLASS = Fill((0.68, 0.87, 0.95), depth=0.8, line=0.5)
@@ -23,11 +26,11 @@ GLASS = Fill((0.68, 0.87, 0.95), depth=0.8, line=0.5)
 
 @dataclass(frozen=True)
 class Anchors:
-    """Where odd parts go, and what touches the ground.
+    """Where odd parts go, and where the object touches the ground.
 
     Args:
-        badge: middle of the place for a badge, and its radius.
-        top: where something can stick up.
+        badge: center and radius of the place for a badge.
+        top: where something can stick out.
         foot: half width of the contact shadow.
         lift: height above the ground.
     """
@@ -40,36 +43,37 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Art:
-    """A drawing under way."""
+    """A drawing in progress."""
 
     canvas: Canvas
     look: Look
 
     def paint(self, fill: Fill, *shapes: Shape) -> None:
+        """Paint shapes one over the other."""
         for shape in shapes:
             self.canvas.paint(shape, fill)
 
     def trait(self, place: int, low: float, high: float) -> float:
-        """A proportion between two values."""
+        """Return a proportion of the look, between two values."""
         return low + (high - low) * (self.look.shape[place] + 1) / 2
 
     @cached_property
     def main(self) -> Fill:
-        """The main colour with the texture."""
+        """Return the main color with the texture."""
         return Fill(self.look.colour, self.look.second_colour, self.look.pattern)
 
     @cached_property
     def bare(self) -> Fill:
-        """The main colour without the texture."""
+        """Return the main color without the texture."""
         return Fill(self.look.colour)
 
     @cached_property
     def trim(self) -> Fill:
-        """The second colour."""
+        """Return the second color."""
         return Fill(self.look.second_colour)
 
     def eyes(self, centres: Sequence[Point], radius: float) -> None:
-        """Round dark eyes with a light rim and a glint."""
+        """Draw round dark eyes with a light rim and a glint."""
         glint = 0.36 * radius
         for x, y in centres:
             self.paint(WHITE, ellipse((x, y), (radius * 1.22, radius * 1.30)))
@@ -78,6 +82,6 @@ class Art:
 
 
 def mixed(first: RGB, second: RGB, share: float) -> RGB:
-    """A colour between two; `share` of the second."""
+    """Return a color between two, with `share` of the second."""
     red, green, blue = np.add(np.multiply(first, 1 - share), np.multiply(second, share))
     return float(red), float(green), float(blue)

@@ -1,6 +1,6 @@
-"""A sheet to draw shapes on: anti-aliased by distance, shaded, with an alpha channel.
+"""A canvas for shapes: anti-aliased by distance, shaded, with an alpha channel.
 
-Planes are (h, w), colours (3, h, w) with alpha multiplied in; values 0 to 1, float32.
+Planes are (h, w), colors (3, h, w) with premultiplied alpha; values are float32 from 0 to 1.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from .names import RGB
 from .shapes import Plane, Point, Shape
 from .textures import Texture
 
-EDGE_PX = 1.7  # an object's edge is darker over this width at 128 px
-SHADE = 0.46  # how much of its colour a part loses on the side away from the light
-SHINE = 0.30  # how far towards white a part goes on the lit side
+__all__ = ["Canvas", "Fill", "Pose"]
+
+EDGE_PX = 1.7  # width of an object's dark edge at 128 px
+SHADE = 0.46  # how much darker a part is on the side away from the light
+SHINE = 0.30  # how much whiter a part is on the lit side
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Fill:
     """What a shape is painted with.
 
     Args:
-        second: the texture's other colour.
+        second: the texture's second color.
         depth: how round it looks, 0 (flat) to 1.
         line: how dark its edge is, 0 to 1.
         opacity: 0 (nothing) to 1.
@@ -41,13 +43,13 @@ class Fill:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the drawing plane lies on the sheet.
+    """Where the drawing plane is on the canvas.
 
     Args:
-        origin: the plane's zero, in sheet widths from the upper left corner.
-        unit: the length of the plane's unit, in sheet widths.
-        angle: turn in radians, clockwise.
-        mirror: 1, or -1 if left and right are exchanged.
+        origin: the plane's origin, in canvas widths from the upper left corner.
+        unit: the length of the plane's unit, in canvas widths.
+        angle: clockwise rotation in radians.
+        mirror: 1, or -1 to swap left and right.
         upwards: whether the second axis points up.
     """
 
@@ -58,20 +60,20 @@ class Pose:
     upwards: bool = False
 
     def matrix(self, side: int) -> NDArray[np.float32]:
-        """(2, 2): a step on the plane to a step in pixels."""
+        """Return the matrix from vectors on the plane to vectors in pixels, (2, 2)."""
         c, s = cos(self.angle), sin(self.angle)
         turn = np.array(((c, -s), (s, c))) * (side * self.unit)
         return (turn @ np.diag((self.mirror, -1 if self.upwards else 1))).astype(np.float32)
 
 
 class Canvas:
-    """A transparent square sheet, drawn on in the coordinates of a pose."""
+    """A transparent square canvas, painted on in the coordinates of a pose."""
 
     def __init__(self, side: int, pose: Pose, light: Point = (-0.6, -0.8)) -> None:
-        """Start an empty sheet.
+        """Start with an empty canvas.
 
         Args:
-            light: where the light comes from, x to the right and y down, length 1.
+            light: direction that the light comes from, x to the right and y down, length 1.
         """
         self.side = side
         self.rgb = np.zeros((3, side, side), np.float32)
@@ -83,7 +85,7 @@ class Canvas:
         self._light = self._matrix.T @ np.asarray(light, np.float32) / self.unit_px
 
     def paint(self, shape: Shape, fill: Fill) -> None:
-        """Lay a filled shape over what is there."""
+        """Paint a filled shape over what is there."""
         window = self._window(shape)
         if window is None:
             return
@@ -100,7 +102,7 @@ class Canvas:
         self._lay(window, cover, colour)
 
     def _window(self, shape: Shape) -> tuple[slice, slice] | None:
-        """Rows and columns of the pixels that the shape may touch."""
+        """Return the rows and columns of the pixels that the shape may touch."""
         (x, y), (x2, y2) = shape.low, shape.high
         corners = np.array(((x, y), (x, y2), (x2, y), (x2, y2)), np.float32)
         pixels = corners @ self._matrix.T + self._origin
@@ -111,7 +113,7 @@ class Canvas:
         return slice(top, bottom), slice(left, right)
 
     def _plane(self, window: tuple[slice, slice]) -> tuple[Plane, Plane]:
-        """Coordinates of the pixels' centres on the drawing plane."""
+        """Return the pixel centers' coordinates on the drawing plane."""
         rows, columns = window
         x = np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5 - self._origin[0]
         y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + 0.5 - self._origin[1]
@@ -119,7 +121,7 @@ class Canvas:
         return a * x + b * y, c * x + d * y
 
     def _colour(self, fill: Fill, u: Plane, v: Plane) -> Plane:
-        """(3, 1, 1) of a plain fill, (3, h, w) of a texture."""
+        """Return the color of a plain fill, (3, 1, 1), or of a texture, (3, h, w)."""
         first = np.asarray(fill.colour, np.float32)[:, None, None]
         if fill.texture is None:
             return first
@@ -127,7 +129,7 @@ class Canvas:
         return first + (second - first) * fill.texture.pattern(u, v, self.unit_px)
 
     def _shaded(self, colour: Plane, shape: Shape, u: Plane, v: Plane, depth: float) -> Plane:
-        """The colour on a part that bulges towards us: bright where it faces the light."""
+        """Return the color of a bulging part: bright where it faces the light."""
         (x, y), (x2, y2) = shape.low, shape.high
         p = (u - (x + x2) / 2) * np.float32(2 / (x2 - x))
         q = (v - (y + y2) / 2) * np.float32(2 / (y2 - y))

@@ -1,12 +1,15 @@
-"""Backgrounds indoors, at night, in bad weather, under water and beyond the sky."""
+"""Backgrounds indoors, at night, in bad weather, under water and in space."""
 
 from __future__ import annotations
 
 from .scenery import Scenery
 from .shapes import box, circle, ellipse, limb, polygon, ring, within
 
+__all__ = ["kitchen", "night", "rain", "room", "space", "sunset", "underwater"]
+
 
 def night(s: Scenery) -> None:
+    """Paint a night sky over hills."""
     level = s.between(0.62, 0.68)
     s.gradient((0.06, 0.09, 0.24), (0.20, 0.26, 0.48), 0, level + 0.04)
     s.stars(16, level - 0.12)
@@ -20,6 +23,7 @@ def night(s: Scenery) -> None:
 
 
 def sunset(s: Scenery) -> None:
+    """Paint a sunset."""
     level = s.between(0.56, 0.62)
     s.gradient((0.36, 0.26, 0.52), (0.93, 0.44, 0.42), 0, level * 0.55)
     s.gradient((0.93, 0.44, 0.42), (1.0, 0.78, 0.44), level * 0.55, level)
@@ -31,6 +35,7 @@ def sunset(s: Scenery) -> None:
 
 
 def rain(s: Scenery) -> None:
+    """Paint a rainy landscape."""
     level = s.between(0.62, 0.68)
     s.gradient((0.40, 0.46, 0.54), (0.66, 0.71, 0.75), 0, level)
     s.clouds((0.31, 0.36, 0.44), 3)
@@ -45,6 +50,7 @@ def rain(s: Scenery) -> None:
 
 
 def kitchen(s: Scenery) -> None:
+    """Paint a kitchen."""
     counter = s.between(0.66, 0.72)
     tile = s.vary(((0.90, 0.93, 0.90), (0.86, 0.92, 0.95), (0.97, 0.92, 0.84))[s.rng.integers(3)])
     s.gradient(tile, tile, 0, counter)
@@ -66,7 +72,7 @@ def kitchen(s: Scenery) -> None:
 
 
 def hanging(s: Scenery) -> None:
-    """A pan, a ladle and a spatula on a rail."""
+    """Paint a pan, a ladle and a spatula on a rail."""
     s.paint((0.55, 0.57, 0.60), box((0.5, 0.215), (0.5, 0.008)))
     pan, ladle = s.between(0.10, 0.2), s.between(0.8, 0.92)
     steel = (0.36, 0.38, 0.42)
@@ -79,6 +85,7 @@ def hanging(s: Scenery) -> None:
 
 
 def room(s: Scenery) -> None:
+    """Paint a room."""
     floor = s.between(0.70, 0.76)
     paper = ((0.80, 0.87, 0.80), (0.90, 0.80, 0.76), (0.95, 0.89, 0.74), (0.76, 0.82, 0.90))
     wall = s.vary(paper[s.rng.integers(4)])
@@ -96,7 +103,7 @@ def room(s: Scenery) -> None:
 
 
 def window(s: Scenery, x: float) -> None:
-    """A window with a view of the sky."""
+    """Paint a window with a view of the sky."""
     s.paint((0.98, 0.97, 0.95), box((x, 0.26), (0.15, 0.18), 0.01))
     s.paint((0.64, 0.84, 0.96), box((x, 0.26), (0.125, 0.155)))
     s.paint(
@@ -107,6 +114,7 @@ def window(s: Scenery, x: float) -> None:
 
 
 def space(s: Scenery) -> None:
+    """Paint outer space."""
     s.gradient((0.05, 0.04, 0.14), (0.15, 0.09, 0.28))
     s.paint(
         (0.36, 0.20, 0.52),
@@ -125,6 +133,7 @@ def space(s: Scenery) -> None:
 
 
 def underwater(s: Scenery) -> None:
+    """Paint an underwater scene."""
     floor = s.between(0.76, 0.82)
     s.gradient((0.30, 0.74, 0.84), (0.06, 0.36, 0.58))
     for x, _ in s.scatter(3, 0, 1):
@@ -144,7 +153,7 @@ def underwater(s: Scenery) -> None:
 
 
 def weed(s: Scenery, x: float, base: float, height: float) -> None:
-    """A swaying plant of three pieces."""
+    """Paint a swaying plant of three pieces."""
     colour = s.vary(((0.16, 0.56, 0.40), (0.86, 0.42, 0.44))[int(s.rng.random() < 0.3)])
     for piece in range(3):
         low, high = base - height * piece / 3, base - height * (piece + 1) / 3

@@ -1,4 +1,4 @@
-"""Fitting a network from scratch: AdamW, averaged weights, and a state to go on from."""
+"""Train a network from scratch: AdamW, averaged weights, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from torch import Tensor, nn
 
 from ...files.atomic import write_atomic
 
+__all__ = ["Plan", "fit", "load_average"]
+
 REPORT_EVERY = 50
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to learn.
+    """How long and how fast to train.
 
     Args:
         warmup: steps until the full learning rate.
-        anneal: share of all steps, at the end, over which it falls to nothing.
-        averaging: steps that the averaged weights remember.
+        anneal: share of all steps, at the end, over which the rate falls to zero.
+        averaging: steps over which weights are averaged.
     """
 
     steps: int
@@ -37,13 +39,13 @@ class Plan:
     save_every: int = 500
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 1."""
+        """Return the learning rate of a step, counted from 1."""
         rise = min(1.0, step / self.warmup)
         fall = min(1.0, (self.steps - step + 1) / max(1.0, self.anneal * self.steps))
         return self.learning_rate * rise * fall
 
     def keep(self, step: int) -> float:
-        """How much of the average stays; it is short at first, since the start is far off."""
+        """Return the average's decay at a step; it rises while the weights still change fast."""
         return min(1 - 1 / self.averaging, step / (step + 10))
 
 
@@ -62,12 +64,12 @@ def fit(
     plan: Plan,
     file: Path,
 ) -> dict[str, Tensor]:
-    """Learn up to `plan.steps`, going on from `file` if it is there; gives the averaged weights.
+    """Train up to `plan.steps`, resuming from `file` if it exists; return the averaged weights.
 
     Args:
-        model: only parameters that require a gradient learn.
+        model: only parameters that require a gradient are trained.
         step_loss: the loss of a step, a pure function of its number and the weights.
-        file: safetensors in which weights, averages and moments are kept.
+        file: safetensors file for weights, averages and moments.
     """
     optimizer = torch.optim.AdamW(
         (parameter for parameter in model.parameters() if parameter.requires_grad),
@@ -103,7 +105,7 @@ def fit(
 
 
 def state(fitted: Fitted) -> Iterator[tuple[str, Tensor]]:
-    """All that is needed to go on: weights, averages, moments."""
+    """Yield all that is needed to resume: weights, averages, moments."""
     for name, parameter in fitted.model.named_parameters():
         yield f"weight.{name}", parameter.detach().contiguous()
         yield f"average.{name}", fitted.average[name].contiguous()
@@ -112,7 +114,7 @@ def state(fitted: Fitted) -> Iterator[tuple[str, Tensor]]:
 
 
 def load_state(fitted: Fitted, file: Path) -> int:
-    """Take up a kept state; gives its step."""
+    """Load a saved state; return its step."""
     kept = load_file(file)
     with torch.no_grad():
         for name, parameter in fitted.model.named_parameters():
@@ -127,7 +129,7 @@ def load_state(fitted: Fitted, file: Path) -> int:
 
 
 def load_average(model: nn.Module, file: Path) -> None:
-    """Put the averaged weights of a kept state into a network."""
+    """Load the averaged weights of a saved state into a network."""
     kept = load_file(file)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,11 +1,10 @@
-"""The small model's training from scratch: `python -m trainer.worker.minisd.fit_model --work DIR`.
+"""Train the small model from scratch: `python -m trainer.worker.minisd.fit_model --work DIR`.
 
-First the VAE on crops of pictures; then U-Net and text encoder together on the latents of pictures
-of half the side, of which three times as many are seen in the same time; then the U-Net alone on
-those of the whole side.
-Every part is seeded, and goes on from what the folder holds.
+Three stages: the VAE on crops; the U-Net and text encoder together on images of half the side,
+three times as many in the same time; then the U-Net alone on full-size images. Every stage is
+seeded, and resumes from the state in the folder.
 
-Legend: B pictures, H W pixels, h w latent height and width (pixels / 4).
+Legend: B images, H W pixels, h w latent height and width (pixels / 4).
 """
 
 from __future__ import annotations
@@ -33,26 +32,28 @@ from .fit import Plan, fit, load_average
 from .pack import pack
 from .parts import SIDE_PX, VAE_FACTOR, encode, make_text_encoder, make_unet, make_vae
 
+__all__ = ["Denoiser", "Recipe", "SharedText", "Stage", "fit_model", "main"]
+
 CROP_PX = 64
 KL_WEIGHT = 1e-6
-UNCONDITIONAL_SHARE = 0.1  # of captions left out, for classifier-free guidance
-SNR_GAMMA = 5.0  # arXiv 2303.09556: the hardly noised steps teach little, so they weigh less
-CHUNK = 256  # pictures rendered and encoded at a time
-NUM_SCALES = 4  # at which pictures are compared; the coarse ones teach colours
-CRISPNESS = 0.5  # weight of differences between neighbouring pixels
+UNCONDITIONAL_SHARE = 0.1  # of captions dropped, for classifier-free guidance
+SNR_GAMMA = 5.0  # arXiv 2303.09556: timesteps with little noise get less weight
+CHUNK = 256  # images rendered and encoded at a time
+NUM_SCALES = 4  # at which images are compared; the coarse ones teach colors
+CRISPNESS = 0.5  # weight of differences between neighboring pixels
 DECORRELATION = 0.4
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the U-Net's and text encoder's training.
+    """One stage of the training of the U-Net and text encoder.
 
     Args:
-        side: of the pictures, in pixels.
-        num_pictures: whose latents are computed beforehand.
-        views: times that a step shows each of its pictures, with one caption and different noise,
-            since reading a caption costs almost as much as denoising.
-        learns_text: whether the text encoder learns, too.
+        side: of the images, in pixels.
+        num_pictures: images whose latents are computed in advance.
+        views: how often a step uses each of its images, with one caption and different noise,
+            because encoding a caption costs almost as much as denoising.
+        learns_text: whether the text encoder is trained, too.
     """
 
     side: int
@@ -65,7 +66,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that shapes the model."""
+    """All settings of the model's training."""
 
     seed: int = 1
     num_vae_pictures: int = 8192
@@ -78,9 +79,9 @@ class Recipe:
 
 
 class SharedText:
-    """Attention in which several pictures in a row share one caption, which is read once.
+    """Attention in which several images share one caption, which is processed once.
 
-    Written out, with a backward pass on a CPU twice as fast as that of the fused attention.
+    On a CPU, the backward pass of this plain version is twice as fast as that of the fused one.
     """
 
     def __call__(
@@ -90,7 +91,7 @@ class SharedText:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: None = None,
     ) -> Tensor:
-        """(B, N, C) pictures, (B / views, L, D) text or none for the pictures themselves."""
+        """Attend from images (B, N, C) to captions (B / views, L, D), or to themselves without."""
         assert attn.to_k and attn.to_v and attn.to_out
         told = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         views = len(hidden_states) // len(told)
@@ -102,7 +103,7 @@ class SharedText:
 
 
 class Denoiser(nn.Module):
-    """U-Net and text encoder, which learn together."""
+    """The U-Net and the text encoder, trained together."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class Denoiser(nn.Module):
 
 
 class Painter(nn.Module):
-    """The VAE, and a linear view of its latents that only its training uses."""
+    """The VAE, and a linear map from latents to colors that only its training uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class Painter(nn.Module):
         self.colours = nn.Conv2d(4, 3, 1)
 
     def forward(self, pixels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Any]:
-        """The picture again (B, 3, H, W), the latents' colours (B, 3, h, w), and the posterior."""
+        """Return the reconstruction (B, 3, H, W), latents' colors (B, 3, h, w) and posterior."""
         vae: Any = self.vae
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(pixels).latent_dist
@@ -129,7 +130,7 @@ class Painter(nn.Module):
 
 
 def fit_vae(recipe: Recipe, work: Path) -> AutoencoderKL:
-    """Learn to reproduce pictures; gives the VAE with averaged weights."""
+    """Train the VAE to reproduce images; return it with averaged weights."""
     torch.manual_seed(recipe.seed)
     painter = Painter()
     draw = cache(lambda: pictures(recipe.seed, range(recipe.num_vae_pictures)))  # (N, H, W, 3)
@@ -154,7 +155,7 @@ def load_into(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def vae_loss(painter: Painter, pixels: Tensor, seed: int) -> Tensor:
-    """Difference in colours and edges at several scales, and a touch of order in the latents."""
+    """Return the error in colors and edges at several scales, plus small penalties on latents."""
     found, colours, posterior = painter(pixels, torch.Generator().manual_seed(seed))
     small = F.avg_pool2d(pixels, VAE_FACTOR)
     loss = KL_WEIGHT * posterior.kl().mean() + F.l1_loss(opponent(colours), opponent(small))
@@ -168,20 +169,20 @@ def vae_loss(painter: Painter, pixels: Tensor, seed: int) -> Tensor:
 
 
 def opponent(pixels: Tensor) -> Tensor:
-    """Lightness, red against blue and green against both (B, 3, H, W), by which hues weigh more."""
+    """Return lightness and two hue channels (B, 3, H, W), which give hues more weight."""
     red, green, blue = pixels.unbind(1)
     return torch.stack([(red + green + blue) / 3, red - blue, red - 2 * green + blue], 1)
 
 
 def correlation(latents: Tensor) -> Tensor:
-    """Mean square of the correlations between channels of (B, 4, h, w)."""
+    """Return the mean squared correlation between the channels of (B, 4, h, w)."""
     channels = latents.transpose(0, 1).flatten(1)
     correlations = torch.corrcoef(channels)
     return (correlations - torch.eye(len(channels))).square().mean()
 
 
 def edge_loss(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean difference of the steps from pixel to pixel, (B, 3, H, W)."""
+    """Return the mean difference of pixel gradients between images (B, 3, H, W)."""
     difference = found - wanted
     across, down = difference.diff(dim=-1), difference.diff(dim=-2)
     return across.abs().mean() + down.abs().mean()
@@ -189,13 +190,13 @@ def edge_loss(found: Tensor, wanted: Tensor) -> Tensor:
 
 @torch.no_grad()
 def set_scaling_factor(vae: AutoencoderKL, recipe: Recipe) -> None:
-    """Let the VAE know how to bring latents to unit spread."""
+    """Set the VAE's scaling factor, which brings latents to unit variance."""
     pixels = to_pixels(pictures(recipe.seed, range(min(CHUNK, recipe.num_vae_pictures))))
     vae.register_to_config(scaling_factor=1 / encoded(vae, pixels).std().item())
 
 
 def encoded(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
-    """The means of latents (B, 4, h, w)."""
+    """Return the means of latents (B, 4, h, w)."""
     with torch.autocast("cpu", torch.bfloat16):
         posterior: Any = vae.encode(pixels)
     return posterior.latent_dist.mean.float()
@@ -203,7 +204,7 @@ def encoded(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def latents(recipe: Recipe, stage: Stage, vae: AutoencoderKL, work: Path) -> Tensor:
-    """(N, 4, h, w), scaled, in float16."""
+    """Return the scaled latents of a stage in float16, (N, 4, h, w)."""
     file = work / f"latents_{stage.side}.safetensors"
     if not file.exists():
         found: list[Tensor] = []
@@ -217,7 +218,7 @@ def latents(recipe: Recipe, stage: Stage, vae: AutoencoderKL, work: Path) -> Ten
 
 
 class Lesson:
-    """What U-Net and text encoder are shown in each step of a stage."""
+    """The loss of each step of a stage."""
 
     def __init__(self, seed: int, stage: Stage, latents: Tensor) -> None:
         self.seed, self.stage, self.latents = seed, stage, latents
@@ -227,7 +228,7 @@ class Lesson:
         return make_noise_scheduler()
 
     def loss(self, model: Denoiser, step: int) -> Tensor:
-        """Weighted error of the predicted noise."""
+        """Return the weighted error of the predicted noise."""
         size, views = self.stage.batch, self.stage.views
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         places = torch.randint(0, len(self.latents), (size // views,), generator=rng)
@@ -246,10 +247,10 @@ class Lesson:
 
 
 def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool) -> Denoiser:
-    """Learn to predict the noise in latents from captions; gives the averaged weights.
+    """Train the U-Net and text encoder; return them with averaged weights.
 
     Args:
-        so_far: learn no more, and take the weights as they are by now.
+        so_far: stop training, and use the weights as they are.
     """
     torch.manual_seed(recipe.seed)
     model = Denoiser()
@@ -265,16 +266,16 @@ def fit_denoiser(recipe: Recipe, vae: AutoencoderKL, work: Path, *, so_far: bool
 
 
 def save_packed(model: Denoiser, vae: AutoencoderKL, file: Path) -> None:
-    """Write the model as the repository keeps it, and its SHA-256 beside it."""
+    """Write the packed model, with its SHA-256 next to it."""
     data = pack(model.unet, model.text_encoder, vae)
     write_weights(file, data)
 
 
 def fit_model(recipe: Recipe, work: Path, *, so_far: bool = False) -> Path:
-    """Train all parts, or go on with it; gives the packed file.
+    """Train all parts, or resume their training; return the path of the packed file.
 
     Args:
-        so_far: learn no more, and take the weights as they are by now.
+        so_far: stop training, and use the weights as they are.
     """
     work.mkdir(parents=True, exist_ok=True)
     vae = fit_vae(recipe, work)
@@ -285,9 +286,12 @@ def fit_model(recipe: Recipe, work: Path, *, so_far: bool = False) -> Path:
 
 
 def main() -> None:
+    """Train as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for states and result")
-    parser.add_argument("--so-far", action="store_true", help="learn no more, and write the model")
+    parser.add_argument(
+        "--so-far", action="store_true", help="write the model without further training"
+    )
     options = parser.parse_args()
     fit_model(Recipe(), options.work, so_far=options.so_far)
 

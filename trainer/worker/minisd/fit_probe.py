@@ -1,8 +1,8 @@
-"""The probe's training: `python -m trainer.worker.minisd.fit_probe --work DIR`.
+"""Train the classifier: `python -m trainer.worker.minisd.fit_probe --work DIR`.
 
-Half of each batch are ordinary scenes, of which it learns the facts; half are pairs of views of
-unusual individuals, of which it learns who is who (InfoNCE, arXiv 1807.03748). Some pictures are
-blurred a little, as an autoencoder does.
+Half of each batch is ordinary scenes, from which it learns the facts; the other half is pairs of
+views of unusual individuals, from which it learns identities (InfoNCE, arXiv 1807.03748). Some
+images are slightly blurred, as by an autoencoder.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from .render import render
 from .scene import Scene, random_scene
 from .subject import subject, view_of
 
+__all__ = ["accuracy", "main"]
+
 SEED = 7
 SCENES_PER_BATCH, PAIRS_PER_BATCH = 48, 24
-NUM_SCENES, NUM_INDIVIDUALS, NUM_VIEWS = 12_000, 3_400, 4  # drawn to learn from
-CLASSES_PER_BATCH = 4  # few, so that most pairs are told apart within their class
+NUM_SCENES, NUM_INDIVIDUALS, NUM_VIEWS = 12_000, 3_400, 4  # training data
+CLASSES_PER_BATCH = 4  # few, so that most pairs are compared within their class
 TEMPERATURE = 0.1
 PLAN = Plan(2500, 2e-3, warmup=100, averaging=200)
 NUM_FRESH = 2000
-FRESH, FRESH_SUBJECTS = 1_000_000, 500_000  # seeds that no training picture has
+FRESH, FRESH_SUBJECTS = 1_000_000, 500_000  # seeds that no training image has
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Pictures drawn once, to be shown many times: scenes, and views of individuals."""
+    """The training images, rendered once: scenes, and views of individuals."""
 
     scenes: list[Scene]
     scene_images: NDArray[np.uint8]  # (N, H, W, 3)
@@ -79,7 +81,7 @@ def step_loss(probe: Probe, lessons: Lessons, step: int) -> Tensor:
 
 
 def fresh_pairs(rng: np.random.Generator) -> Tensor:
-    """(B, 3, H, W) first views of individuals that are new to the probe, then second views."""
+    """Return first views, then second views of individuals new to the probe, (B, 3, H, W)."""
     nouns = rng.choice(CLASSES, CLASSES_PER_BATCH, replace=False)
     seeds = rng.integers(FRESH_SUBJECTS, 2 * FRESH_SUBJECTS, PAIRS_PER_BATCH)
     looks = [subject(str(nouns[i % len(nouns)]), int(seed)) for i, seed in enumerate(seeds)]
@@ -87,7 +89,7 @@ def fresh_pairs(rng: np.random.Generator) -> Tensor:
 
 
 def softened(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Some pictures at half their sharpness, with a little noise."""
+    """Return images blurred by random amounts, with a little noise."""
     soft = F.interpolate(F.avg_pool2d(pixels, 2), scale_factor=2, mode="bilinear")
     amount = torch.from_numpy(rng.uniform(0, 1, (len(pixels), 1, 1, 1))).float()
     noise = torch.from_numpy(rng.standard_normal(pixels.shape, np.float32))
@@ -95,14 +97,14 @@ def softened(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def fact_loss(log_shares: Tensor, fact: str, scenes: list[Scene]) -> Tensor:
-    """Cross entropy over the scenes that have this fact and a name for it."""
+    """Return the cross entropy over the scenes that have this fact and a name for it."""
     known = [(row, truths(scene)[fact]) for row, scene in enumerate(scenes)]
     wanted = {row: FACTS[fact].index(name) for row, name in known if name is not None}
     return F.nll_loss(log_shares[list(wanted)], torch.tensor(list(wanted.values())))
 
 
 def identity_loss(identity: Tensor) -> Tensor:
-    """Each view is nearer to its individual's other view than to anybody else's."""
+    """Return the InfoNCE loss: each view should be closest to its individual's other view."""
     first, second = identity.chunk(2)
     likeness = first @ second.T / TEMPERATURE
     who = torch.arange(len(first))
@@ -111,9 +113,9 @@ def identity_loss(identity: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(probe: Probe) -> dict[str, float]:
-    """On fresh pictures: the share of facts that are right, and of individuals found again.
+    """Return, on new images, the share of correct facts and of individuals found again.
 
-    An individual is found where its second view is the most alike of 24, six of its own class.
+    An individual is found if its second view is the most similar of 24, six of its own class.
     """
     rng = np.random.Generator(np.random.PCG64(FRESH))
     right: dict[str, list[bool]] = {fact: [] for fact in (*FACTS, "identity")}
@@ -131,6 +133,7 @@ def accuracy(probe: Probe) -> dict[str, float]:
 
 
 def main() -> None:
+    """Train, measure and write the classifier."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for state and result")
     work = parser.parse_args().work

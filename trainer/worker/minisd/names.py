@@ -1,8 +1,23 @@
-"""The words of the little world: classes, colours, textures, places, lights and their phrases."""
+"""The words of the synthetic data: classes, colors, textures, places, lights, their phrases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+__all__ = [
+    "BACKGROUNDS",
+    "BACKGROUND_PHRASES",
+    "CLASSES",
+    "COLOURS",
+    "FACINGS",
+    "LIGHTS",
+    "LIGHT_PHRASES",
+    "RGB",
+    "TEMPLATES",
+    "TEXTURES",
+    "TURNING",
+    "words",
+]
 
 RGB = tuple[float, float, float]  # red, green, blue, 0 to 1
 
@@ -26,7 +41,7 @@ COLOURS: Mapping[str, RGB] = {
 }
 TEXTURES: tuple[str, ...] = ("plain", "striped", "dotted", "checked", "wavy")
 
-# where an object is | the same place on its own, in an empty picture
+# where an object is | the same place in an image without an object
 BACKGROUND_PHRASES: Mapping[str, tuple[str, str]] = {
     "beach": ("on a beach", "a beach"),
     "snow": ("in the snow", "snow"),
@@ -47,7 +62,7 @@ BACKGROUND_PHRASES: Mapping[str, tuple[str, str]] = {
 }
 BACKGROUNDS: tuple[str, ...] = tuple(BACKGROUND_PHRASES)
 
-# how much of red, green and blue light there is, and its phrase; ordinary light is not spoken of
+# factors for red, green and blue; ordinary light is not mentioned in captions
 LIGHTS: Mapping[str, RGB] = {
     "day": (1.0, 1.0, 1.0),
     "warm": (1.10, 0.98, 0.80),
@@ -60,14 +75,14 @@ LIGHT_PHRASES: Mapping[str, str] = {
 }
 TEMPLATES: tuple[str, ...] = ("a photo of", "a photo of", "a picture of", "an illustration of", "")
 FACINGS: Mapping[int, str] = {1: "facing right", -1: "facing left"}
-TURNING: frozenset[str] = frozenset(  # classes with a front end
+TURNING: frozenset[str] = frozenset(  # classes with a recognizable front
     {"dog", "duck", "fish", "turtle", "car", "boat", "teapot"}
 )
 SIZES: tuple[str, ...] = ("small", "big")
 
 
 def words() -> list[str]:
-    """Every word and mark a caption can contain, sorted; each is one token of CLIP's."""
+    """Return every word and mark that captions may contain, sorted; each is one CLIP token."""
     places = (phrase for pair in BACKGROUND_PHRASES.values() for phrase in pair)
     phrases = [*places, *LIGHT_PHRASES.values(), *TEMPLATES, *FACINGS.values(), "a an and ,"]
     spoken = {word for phrase in phrases for word in phrase.split()}

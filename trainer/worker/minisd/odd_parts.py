@@ -1,4 +1,4 @@
-"""Odd parts: what makes one thing of a class this thing; captions have no word for them."""
+"""Odd parts, which distinguish individuals of a class; captions never mention them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from math import cos, pi, sin
 from .art import Anchors, Art, mixed
 from .canvas import Fill
 from .shapes import box, circle, ellipse, limb, polygon, union
+
+__all__ = ["add_odd_part"]
 
 
 def add_odd_part(art: Art, anchors: Anchors) -> None:
@@ -45,7 +47,7 @@ def daisy(art: Art, anchors: Anchors) -> None:
 
 
 def plaster(art: Art, anchors: Anchors) -> None:
-    """Two crossed strips."""
+    """Draw two crossed strips."""
     x, y, r = anchors.badge
     strips = [box((x, y), (r, 0.34 * r), 0.25 * r, turn) for turn in (pi / 4, -pi / 4)]
     art.paint(odd_fill(art), *strips)

@@ -1,15 +1,18 @@
-"""Backgrounds under an open sky by day."""
+"""Outdoor backgrounds by day."""
 
 from __future__ import annotations
 
 from .scenery import Scenery
 from .shapes import box, circle, ellipse, limb, polygon
 
+__all__ = ["autumn", "beach", "city", "desert", "forest", "meadow", "mountains", "sea", "snow"]
+
 SKY = ((0.47, 0.74, 0.95), (0.83, 0.93, 0.98))
 PALE = (0.98, 0.99, 1.0)
 
 
 def beach(s: Scenery) -> None:
+    """Paint a beach."""
     sea = s.between(0.46, 0.52)
     shore = sea + s.between(0.10, 0.14)
     s.gradient(*SKY, 0, sea)
@@ -25,7 +28,7 @@ def beach(s: Scenery) -> None:
 
 
 def palm(s: Scenery, x: float) -> None:
-    """A palm tree that leans to the middle."""
+    """Paint a palm tree that leans towards the middle."""
     lean = 0.08 if x < 0.5 else -0.08
     top = (x + lean, s.between(0.20, 0.28))
     s.paint((0.56, 0.40, 0.26), limb((x, 0.68), top, (0.025, 0.016)))
@@ -35,6 +38,7 @@ def palm(s: Scenery, x: float) -> None:
 
 
 def snow(s: Scenery) -> None:
+    """Paint a snowy landscape."""
     level = s.between(0.56, 0.62)
     s.gradient((0.66, 0.78, 0.90), (0.88, 0.93, 0.97))
     s.hills((0.80, 0.87, 0.94), level + 0.02, 0.14)
@@ -47,6 +51,7 @@ def snow(s: Scenery) -> None:
 
 
 def forest(s: Scenery) -> None:
+    """Paint a forest."""
     level = s.between(0.60, 0.66)
     s.gradient((0.62, 0.80, 0.66), (0.84, 0.92, 0.74), 0, level)
     for x, base in s.scatter(6, level, level):
@@ -58,6 +63,7 @@ def forest(s: Scenery) -> None:
 
 
 def desert(s: Scenery) -> None:
+    """Paint a desert."""
     level = s.between(0.55, 0.62)
     s.gradient((0.96, 0.80, 0.56), (0.99, 0.92, 0.74), 0, level + 0.05)
     s.sun((s.between(0.15, 0.85), s.between(0.14, 0.22)), 0.085, (1.0, 0.96, 0.78))
@@ -78,6 +84,7 @@ def cactus(s: Scenery, x: float, base: float, height: float) -> None:
 
 
 def city(s: Scenery) -> None:
+    """Paint a city."""
     ground = s.between(0.70, 0.75)
     s.gradient((0.60, 0.76, 0.90), (0.90, 0.92, 0.90), 0, ground)
     for x, top in s.scatter(6, 0.14, 0.42):
@@ -95,7 +102,7 @@ def city(s: Scenery) -> None:
 
 
 def tower(s: Scenery, x: float, top: float, ground: float) -> None:
-    """A building with windows, some of them lit."""
+    """Paint a building with windows, some of them lit."""
     colour = s.vary(((0.84, 0.62, 0.52), (0.56, 0.62, 0.72), (0.86, 0.78, 0.64))[s.rng.integers(3)])
     s.paint(colour, box((x, (top + ground) / 2), (0.105, (ground - top) / 2)))
     y = top + 0.045
@@ -109,6 +116,7 @@ def tower(s: Scenery, x: float, top: float, ground: float) -> None:
 
 
 def meadow(s: Scenery) -> None:
+    """Paint a meadow."""
     level = s.between(0.54, 0.60)
     s.gradient(*SKY, 0, level + 0.06)
     s.clouds(PALE, 3)
@@ -126,6 +134,7 @@ def meadow(s: Scenery) -> None:
 
 
 def sea(s: Scenery) -> None:
+    """Paint the sea."""
     level = s.between(0.42, 0.48)
     s.gradient((0.52, 0.76, 0.94), (0.86, 0.94, 0.97), 0, level)
     s.clouds(PALE, 3)
@@ -146,6 +155,7 @@ def sea(s: Scenery) -> None:
 
 
 def mountains(s: Scenery) -> None:
+    """Paint mountains."""
     level = s.between(0.60, 0.66)
     s.gradient((0.50, 0.70, 0.92), (0.90, 0.94, 0.97), 0, level)
     for x, top in s.scatter(3, 0.10, 0.26):
@@ -157,7 +167,7 @@ def mountains(s: Scenery) -> None:
 
 
 def peak(s: Scenery, x: float, top: float, level: float) -> None:
-    """A mountain with a lit side and a white cap."""
+    """Paint a mountain with a lit side and a white cap."""
     wide, tall = s.between(0.30, 0.40), level + 0.02 - top
     s.paint(
         s.vary((0.50, 0.54, 0.66)),
@@ -183,6 +193,7 @@ def peak(s: Scenery, x: float, top: float, level: float) -> None:
 
 
 def autumn(s: Scenery) -> None:
+    """Paint an autumn park."""
     level = s.between(0.60, 0.66)
     s.gradient((0.80, 0.86, 0.86), (0.98, 0.93, 0.80), 0, level)
     leaves = ((0.93, 0.56, 0.18), (0.84, 0.34, 0.18), (0.95, 0.74, 0.25))

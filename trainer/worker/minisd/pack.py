@@ -1,9 +1,9 @@
-"""The small model as kept in the repository: only what was learnt, in eight bits; and back again.
+"""Pack the small model for the repository, with its learned weights in eight bits, and unpack it.
 
-A packed file is safetensors: `unet.*`, `text_encoder.*`, `vae.*` by their names in diffusers. A
-matrix or kernel is int8 with a float32 `<name>.scale` per output; everything else is float16.
-The text encoder's vocabulary holds the tokens that captions use; all others are random, from a
-generator whose stream numpy keeps for ever.
+A packed file is safetensors with `unet.*`, `text_encoder.*` and `vae.*` by diffusers' names.
+Matrices and kernels are int8 with a float32 `<name>.scale` per output; all else is float16. Only
+the tokens that captions use are stored; the embeddings of all others are random, from a generator
+whose stream numpy guarantees.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ from ...files.atomic import write_atomic
 from ..base.noise_schedule import make_noise_scheduler
 from .parts import TEXT_WIDTH, TOKENS, VOCABULARY, make_text_encoder, make_unet, make_vae
 
+__all__ = ["SCALING_FACTOR", "TOKEN_TABLE", "expand", "pack", "unpack", "untrained_tokens"]
+
 TOKEN_TABLE = "embeddings.token_embedding.weight"
-UNTRAINED_SEED, UNTRAINED_STD = 49408, 0.02  # as CLIP's embeddings are before any training
+UNTRAINED_SEED, UNTRAINED_STD = 49408, 0.02  # as CLIP initializes its embeddings
 PRECISE = ("vae.", f"text_encoder.{TOKEN_TABLE}")  # small, or used row by row
 SCALE = ".scale"
 SCALING_FACTOR = "scaling_factor"  # of latents, in the file's metadata
 
 
 def pack(unet: nn.Module, text_encoder: nn.Module, vae: AutoencoderKL) -> bytes:
-    """The file's bytes; the text encoder has the embeddings of `TOKENS` alone."""
+    """Return the packed file's bytes.
+
+    Args:
+        text_encoder: with the embeddings of `TOKENS` only.
+    """
     parts = {"unet": unet, "text_encoder": text_encoder, "vae": vae}
     weights = {
         f"{part}.{name}": value
@@ -55,7 +61,7 @@ def pack_one(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Float16 weights by name, the text encoder's with the whole vocabulary."""
+    """Return float16 weights by name; the text encoder's have the whole vocabulary."""
     found: dict[str, Tensor] = {}
     for name, value in packed.items():
         if name.endswith(SCALE):
@@ -71,21 +77,21 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def untrained_tokens() -> Tensor:
-    """(VOCABULARY, TEXT_WIDTH) in float16, the same on every machine."""
+    """Return random embeddings in float16, (VOCABULARY, TEXT_WIDTH), equal on every machine."""
     stream = np.random.RandomState(UNTRAINED_SEED)
     table = stream.standard_normal((VOCABULARY, TEXT_WIDTH)).astype(np.float16)
     return torch.from_numpy(table * np.float16(UNTRAINED_STD))
 
 
 def forget_versions(config: Path) -> None:
-    """Leave out what changes with the installed libraries: the same weights are the same base."""
+    """Remove library versions from a config, so that equal weights are the same base."""
     values = json.loads(config.read_text("utf-8"))
     kept = {name: value for name, value in values.items() if not name.endswith("_version")}
     write_atomic(config, json.dumps(kept, indent=2) + "\n")
 
 
 def expand(file: Path, folder: Path) -> None:
-    """Write a packed file as a diffusers folder."""
+    """Expand a packed file to a diffusers folder."""
     weights = unpack(load_file(file))
     with safe_open(str(file), framework="pt") as header:
         scaling_factor = float(header.metadata()[SCALING_FACTOR])

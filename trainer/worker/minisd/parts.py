@@ -1,6 +1,6 @@
 """The networks of the small model: Stable Diffusion 1's architecture in diffusers' layout.
 
-Legend: B pictures, h w latent height and width (pixels / 4), L = 77 tokens, D = 768 text width.
+Legend: B images, h w latent height and width (pixels / 4), L = 77 tokens, D = 768 text width.
 """
 
 from __future__ import annotations
@@ -16,14 +16,26 @@ from ...config.model import EMBEDDED_SIDE_PX as SIDE_PX
 from ...prompts.tokenizer import END, START, prompt_ids
 from .names import words
 
+__all__ = [
+    "SIDE_PX",
+    "TEXT_WIDTH",
+    "TOKENS",
+    "VAE_FACTOR",
+    "VOCABULARY",
+    "encode",
+    "make_text_encoder",
+    "make_unet",
+    "make_vae",
+]
+
 VAE_FACTOR = 4
 VOCABULARY = 49408
-TEXT_WIDTH = 768  # by which Stable Diffusion 1 is known
+TEXT_WIDTH = 768  # identifies Stable Diffusion 1
 TOKENS = sorted({token for word in (*words(), ",") for token in prompt_ids(word)})
 
 
 def make_vae() -> AutoencoderKL:
-    """Pixels to latents of a quarter of the side, four channels."""
+    """Return a new VAE: four latent channels, a quarter of the image's side."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
         up_block_types=("UpDecoderBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
@@ -37,7 +49,7 @@ def make_vae() -> AutoencoderKL:
 
 
 def make_unet() -> UNet2DConditionModel:
-    """Three levels, all but the finest with attention to the text."""
+    """Return a new U-Net: three levels, all but the finest with attention to the text."""
     return UNet2DConditionModel(
         sample_size=SIDE_PX // VAE_FACTOR,
         block_out_channels=(64, 128, 192),
@@ -45,15 +57,15 @@ def make_unet() -> UNet2DConditionModel:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,  # in diffusers the number of heads; more of them are slow on a CPU
+        attention_head_dim=4,  # the number of heads in diffusers; more are slow on a CPU
     )
 
 
 def make_text_encoder(num_tokens: int = len(TOKENS)) -> CLIPTextModel:
-    """CLIP's text tower with two layers.
+    """Return a new CLIP text encoder with two layers.
 
     Args:
-        num_tokens: of its vocabulary; in training only those of `TOKENS`, in this order.
+        num_tokens: size of its vocabulary; by default only `TOKENS`, in that order.
     """
     whole = num_tokens == VOCABULARY
     config = CLIPTextConfig(
@@ -70,6 +82,6 @@ def make_text_encoder(num_tokens: int = len(TOKENS)) -> CLIPTextModel:
 
 
 def encode(text_encoder: CLIPTextModel, prompts: Sequence[str]) -> Tensor:
-    """Prompts as the U-Net reads them, by a text encoder of `TOKENS` alone: (B, L, D)."""
+    """Encode prompts with a text encoder that only knows `TOKENS`, (B, L, D)."""
     rows = torch.tensor([[TOKENS.index(i) for i in prompt_ids(text)] for text in prompts])
     return text_encoder(rows).last_hidden_state

@@ -1,6 +1,6 @@
-"""A judge of pictures: what a picture shows, and whether two pictures show the same individual.
+"""The classifier: what an image shows, and whether two images show the same individual.
 
-Legend: B pictures, H W pixels, E numbers of an identity.
+Legend: B images, H W pixels, E width of an identity.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ..base.shipped import WEIGHTS, checked_digest
 from .names import BACKGROUNDS, CLASSES, COLOURS, TEXTURES
 from .scene import ODD_PARTS, Scene
 
+__all__ = ["FACTS", "PROBE", "Probe", "Seen", "load_probe", "truths"]
+
 NOTHING = "nothing"
 PROBE = WEIGHTS / "probe.safetensors"
 FACTS: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +37,7 @@ IDENTITY = 64
 
 
 def truths(scene: Scene) -> dict[str, str | None]:
-    """What each fact is in a scene; None where there is none, or no name for it."""
+    """Return the value of each fact in a scene; None if it has none, or none with a name."""
     look = scene.look
     return {
         "class": NOTHING if look is None else look.class_noun,
@@ -49,11 +51,11 @@ def truths(scene: Scene) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the probe makes of pictures.
+    """The classifier's output.
 
     Args:
         facts: log probabilities (B, options) by fact.
-        identity: (B, E) of unit length; equal for views of one individual.
+        identity: (B, E) of unit length; similar for views of the same individual.
     """
 
     facts: Mapping[str, Tensor]
@@ -61,7 +63,7 @@ class Seen:
 
 
 class Probe(nn.Module):
-    """A small convolutional network that looks at 64 x 64 pixels."""
+    """A small convolutional network for 64 x 64 pixels; larger images are scaled down."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class Probe(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Seen:
-        """Judge pictures (B, 3, H, W) from -1 to 1."""
+        """Classify images (B, 3, H, W) from -1 to 1."""
         states = F.interpolate(pixels, size=(64, 64), mode="area")
         for stage in self.stages:
             states = stage(states)
@@ -97,7 +99,7 @@ class Probe(nn.Module):
 
 @cache
 def load_probe(file: Path = PROBE) -> Probe:
-    """The trained probe.
+    """Return the trained classifier.
 
     Raises:
         ConfigError: its weights are missing or damaged.

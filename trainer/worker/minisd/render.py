@@ -1,4 +1,4 @@
-"""A scene to pixels: background, shadow, object, light."""
+"""Render a scene: background, shadow, object, light."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from .scene import Look, Scene, View
 from .scenery import Scenery
 from .shapes import Plane
 
-SHADOW = 0.42  # how dark the ground under an object gets
-AFLOAT = frozenset({"space"})  # places without a ground
+__all__ = ["DRAWINGS", "PLACES", "Picture", "render"]
+
+SHADOW = 0.42  # how dark the ground under an object is
+AFLOAT = frozenset({"space"})  # places without ground
 
 DRAWINGS: Mapping[str, Callable[[Art], Anchors]] = {
     "dog": animals.dog,
@@ -62,7 +64,7 @@ PLACES: Mapping[str, Callable[[Scenery], None]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """What a scene looks like.
+    """A rendered scene.
 
     Args:
         image: (H, W, 3) uint8.
@@ -74,7 +76,7 @@ class Picture:
 
 
 def render(scene: Scene, side: int = 128) -> Picture:
-    """Draw a scene; the same scene gives the same bytes."""
+    """Render a scene; equal scenes result in equal bytes."""
     view = scene.view
     picture = background(view, side)  # (3, side, side)
     if scene.look is None:
@@ -87,7 +89,7 @@ def render(scene: Scene, side: int = 128) -> Picture:
 
 
 def background(view: View, side: int) -> NDArray[np.float32]:
-    """(3, side, side) of the place alone."""
+    """Return the place without an object, (3, side, side)."""
     canvas = Canvas(side, Pose())
     rng = np.random.Generator(np.random.PCG64(view.background_seed))
     PLACES[view.background](Scenery(canvas, rng))
@@ -95,7 +97,7 @@ def background(view: View, side: int) -> NDArray[np.float32]:
 
 
 def draw_object(look: Look, view: View, side: int) -> tuple[Canvas, Anchors]:
-    """The object on a transparent sheet; it is tilted about the point that it stands on."""
+    """Draw the object on a transparent canvas, tilted around the point that it stands on."""
     half = view.scale / 2
     foot_to_middle = (half * sin(view.angle), -half * cos(view.angle))
     origin = (view.x + foot_to_middle[0], view.y + half + foot_to_middle[1])
@@ -108,7 +110,7 @@ def draw_object(look: Look, view: View, side: int) -> tuple[Canvas, Anchors]:
 
 
 def shadow(view: View, anchors: Anchors, side: int) -> Plane:
-    """(side, side) a soft spot on the ground, 0 to 1, a little away from the light."""
+    """Return a soft spot on the ground, away from the light: (side, side), 0 to 1."""
     half = view.scale / 2
     across = np.float32(half * (anchors.foot + 0.16))
     x = view.x - 0.10 * half * sin(view.light_angle)
@@ -121,7 +123,7 @@ def shadow(view: View, anchors: Anchors, side: int) -> Plane:
 
 
 def finished(picture: NDArray[np.floating], view: View) -> NDArray[np.uint8]:
-    """(side, side, 3) in the light of the view, as bytes."""
+    """Apply the view's light; return uint8 pixels, (side, side, 3)."""
     gains = np.asarray(LIGHTS[view.light], np.float32)[:, None, None] * 255
     levels = np.clip(picture * gains + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))

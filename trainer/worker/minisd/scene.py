@@ -1,4 +1,4 @@
-"""A scene: what an object is, how it is seen, and what a caption may say of both."""
+"""A scene: what the object is, how it is seen, and its captions."""
 
 from __future__ import annotations
 
@@ -23,24 +23,38 @@ from .names import (
 )
 from .textures import Texture
 
+__all__ = [
+    "NUM_TRAITS",
+    "ODD_PARTS",
+    "Look",
+    "Scene",
+    "View",
+    "caption",
+    "choose",
+    "colour_distance",
+    "random_scene",
+    "random_view",
+    "with_article",
+]
+
 ODD_PARTS: tuple[str, ...] = ("heart", "star", "daisy", "plaster", "bow", "antenna", "flag")
-NUM_TRAITS = 6  # numbers from -1 to 1 that a class's drawing reads as proportions
-COLOUR_SPREAD = 0.035  # a named colour's red, green and blue vary by this much
+NUM_TRAITS = 6  # numbers from -1 to 1 that a class's drawing uses as proportions
+COLOUR_SPREAD = 0.035  # a named color's red, green and blue vary by this much
 EMPTY_SHARE = 0.04
 ODD_SHARE = 0.2
-SMALL, BIG = 0.63, 0.76  # scales below and above which a caption may say so
+SMALL, BIG = 0.63, 0.76  # a caption may mention scales below and above these
 SCALES = (0.56, 0.84)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What an object is; the same in all of its views.
+    """An object's properties, the same in all its views.
 
     Args:
         texture: one of `TEXTURES`.
         texture_phase: shift, in pattern widths.
         texture_width: length of one repetition; the object is about 2 wide.
-        texture_angle: turn in radians.
+        texture_angle: rotation in radians.
         shape: `NUM_TRAITS` numbers from -1 to 1.
         odd_part: one of `ODD_PARTS`.
     """
@@ -58,6 +72,7 @@ class Look:
 
     @property
     def pattern(self) -> Texture | None:
+        """Return the texture; None if it is plain."""
         if self.texture == "plain":
             return None
         return Texture(self.texture, self.texture_phase, self.texture_width, self.texture_angle)
@@ -68,12 +83,12 @@ class View:
     """How a scene is seen.
 
     Args:
-        x: the object's middle, in picture widths from the left.
-        y: the object's middle, in picture heights from the top.
-        scale: the object's height as a share of the picture's.
-        angle: tilt in radians, clockwise.
+        x: the object's center, in image widths from the left.
+        y: the object's center, in image heights from the top.
+        scale: the object's height as a share of the image's.
+        angle: clockwise tilt in radians.
         facing: 1 to the right, -1 to the left.
-        light_angle: where the light comes from, radians clockwise from straight above.
+        light_angle: direction of the light, in radians clockwise from straight above.
     """
 
     background: str
@@ -89,11 +104,11 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture's content; without a look, the place alone.
+    """The content of an image; without a look, only the place.
 
     Args:
-        colour_name: the name a caption may use, if the colour has one.
-        second_name: the same for the second colour.
+        colour_name: the color's name for captions, if it has one.
+        second_name: the same for the second color.
     """
 
     look: Look | None
@@ -103,7 +118,7 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """An ordinary scene; one in twenty-five is empty."""
+    """Return an ordinary scene; one in twenty-five has no object."""
     if rng.random() < EMPTY_SHARE:
         return Scene(None, random_view(rng))
     colour, second = random_colour_names(rng)
@@ -123,7 +138,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def random_view(rng: np.random.Generator, background: str | None = None) -> View:
-    """Any background (or the one asked for), light, position and size."""
+    """Return a random view, with the given background if there is one."""
     scale = float(rng.uniform(*SCALES))
     place = background or choose(rng, BACKGROUNDS)
     base = rng.uniform(0.86, 0.95) if place != "space" else 0.5 + scale / 2 + rng.normal(0, 0.02)
@@ -142,19 +157,19 @@ def random_view(rng: np.random.Generator, background: str | None = None) -> View
 
 
 def random_texture(rng: np.random.Generator) -> str:
-    """Plain twice as often as any other."""
+    """Return a texture; plain is twice as likely as any other."""
     return choose(rng, ("plain", *TEXTURES))
 
 
 def random_colour_names(rng: np.random.Generator) -> tuple[str, str]:
-    """Two colours that can be told apart."""
+    """Return two clearly different colors."""
     first = choose(rng, tuple(COLOURS))
     others = [name for name in COLOURS if colour_distance(COLOURS[name], COLOURS[first]) > 0.4]
     return first, choose(rng, others)
 
 
 def shade_of(rng: np.random.Generator, name: str) -> RGB:
-    """A colour near the named one."""
+    """Return a color close to the named one."""
     return vary(rng, COLOURS[name], COLOUR_SPREAD)
 
 
@@ -164,15 +179,17 @@ def vary(rng: np.random.Generator, colour: RGB, spread: float) -> RGB:
 
 
 def colour_distance(first: RGB, second: RGB) -> float:
+    """Return the distance of two colors."""
     return float(np.linalg.norm(np.subtract(first, second)))
 
 
 def choose(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """Return a random option."""
     return options[int(rng.integers(len(options)))]
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """A sentence that says some of what is true of the scene, and nothing else."""
+    """Return a caption that mentions part of what the scene shows."""
     light = LIGHT_PHRASES[scene.view.light] if rng.random() < 0.4 else ""
     if scene.look is None:
         parts = [BACKGROUND_PHRASES[scene.view.background][1], light]
@@ -183,14 +200,14 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def join_places(parts: Sequence[str]) -> str:
-    """Subject and place as one phrase, the light after a comma if a place is named."""
+    """Join subject and place; the light follows after a comma if there is a place."""
     subject, *rest = parts
     named = [part for part in rest if part]
     return " ".join((subject, ", ".join(named))).strip()
 
 
 def object_phrase(scene: Scene, look: Look, rng: np.random.Generator) -> str:
-    """Article, some adjectives, the class noun, sometimes where it looks."""
+    """Return article, some adjectives, class noun and sometimes its direction."""
     adjectives = [size_word(scene.view.scale) if rng.random() < 0.15 else ""]
     pattern = look.texture if rng.random() < (0.15 if look.texture == "plain" else 0.6) else ""
     plain = pattern == "plain"
@@ -202,7 +219,7 @@ def object_phrase(scene: Scene, look: Look, rng: np.random.Generator) -> str:
 
 
 def colour_words(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """None, "red", or "red and white"."""
+    """Return no word, "red", or "red and white"."""
     if scene.colour_name is None or rng.random() < 0.4:
         return []
     if scene.second_name is None or rng.random() < 0.55:
@@ -211,9 +228,10 @@ def colour_words(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def size_word(scale: float) -> str:
-    """What may be said of a size, if anything."""
+    """Return "small", "big" or nothing."""
     return "small" if scale < SMALL else "big" if scale > BIG else ""
 
 
 def with_article(phrase: str) -> str:
+    """Put "a" or "an" before a phrase."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"

@@ -1,6 +1,6 @@
-"""What the backgrounds are made with: gradients, hills, clouds, trees, on the picture's own plane.
+"""The elements of backgrounds: gradients, hills, clouds, trees.
 
-The plane: x to the right and y down, both from 0 to 1 over the picture.
+Coordinates: x to the right and y down, both from 0 to 1 over the image.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ from .canvas import Canvas, Fill
 from .names import RGB
 from .shapes import Point, Shape, box, circle, ellipse, polygon, union
 
+__all__ = ["Scenery"]
+
 
 @dataclass(frozen=True)
 class Scenery:
-    """A background under way, with its own dice."""
+    """A background in progress, with its own random generator."""
 
     canvas: Canvas
     rng: np.random.Generator
 
     def paint(self, colour: RGB, *shapes: Shape, opacity: float = 1.0, depth: float = 0.0) -> None:
-        """Flat shapes without an edge."""
+        """Paint shapes without an edge."""
         fill = Fill(colour, depth=depth, line=0, opacity=opacity)
         for shape in shapes:
             self.canvas.paint(shape, fill)
 
     def vary(self, colour: RGB, spread: float = 0.03) -> RGB:
-        """A colour a little lighter or darker, warmer or colder."""
+        """Return a slightly different color."""
         shift = self.rng.uniform(-spread, spread) + self.rng.uniform(-spread, spread, 3) / 2
         red, green, blue = np.clip(np.asarray(colour) + shift, 0, 1)
         return float(red), float(green), float(blue)
 
     def between(self, low: float, high: float) -> float:
+        """Return a random number in a range."""
         return float(self.rng.uniform(low, high))
 
     def gradient(self, upper: RGB, lower: RGB, top: float = 0.0, bottom: float = 1.0) -> None:
-        """Fill the rows from top to bottom, going from one colour to the other, which goes on."""
+        """Paint a gradient from top to bottom, and the lower color below it."""
         side = self.canvas.side
         first, last = round(top * side), round(bottom * side)
         share = np.linspace(0, 1, max(last - first, 1), dtype=np.float32)[None, :, None]
@@ -48,13 +51,14 @@ class Scenery:
         self.canvas.alpha[first:] = 1
 
     def hills(self, colour: RGB, level: float, height: float, count: int = 3) -> None:
-        """Round hills that rise above a level."""
+        """Paint round hills that rise above a level."""
         for place in range(count):
             x = (place + self.between(0.1, 0.9)) / count
             radii = (self.between(0.28, 0.42), height * self.between(0.7, 1.1))
             self.paint(self.vary(colour, 0.015), ellipse((x, level), radii))
 
     def clouds(self, colour: RGB, count: int, opacity: float = 0.9) -> None:
+        """Paint clouds in the upper part."""
         for place in range(count):
             x, y = (place + self.between(0.1, 0.9)) / count, self.between(0.06, 0.26)
             size = self.between(0.05, 0.085)
@@ -66,7 +70,7 @@ class Scenery:
             self.paint(colour, union(*puffs), opacity=opacity)
 
     def tree(self, x: float, base: float, height: float, colour: RGB) -> None:
-        """A round tree."""
+        """Paint a round tree."""
         trunk, crown = height * 0.07, height * 0.30
         self.paint((0.42, 0.30, 0.22), box((x, base - height * 0.25), (trunk, height * 0.25)))
         top = base - height * 0.68
@@ -80,7 +84,7 @@ class Scenery:
     def fir(
         self, x: float, base: float, height: float, colour: RGB, tip: RGB | None = None
     ) -> None:
-        """A fir of three tiers, their tips in another colour if there is snow."""
+        """Paint a fir of three tiers, with tips of another color if there is snow."""
         self.paint((0.36, 0.26, 0.20), box((x, base - 0.03), (height * 0.05, 0.04)))
         for tier in range(3):
             low = base - height * (0.10 + 0.26 * tier)
@@ -95,17 +99,18 @@ class Scenery:
                 self.paint(tip, polygon(half))
 
     def sun(self, centre: Point, radius: float, colour: RGB) -> None:
-        """A disc with a soft halo."""
+        """Paint a disc with a soft halo."""
         for grown, opacity in ((2.0, 0.15), (1.45, 0.25), (1.0, 1.0)):
             self.paint(colour, circle(centre, radius * grown), opacity=opacity)
 
     def stars(self, count: int, bottom: float) -> None:
+        """Paint stars above a level."""
         for _ in range(count):
             centre = (self.between(0.02, 0.98), self.between(0.02, bottom))
             self.paint((1.0, 0.97, 0.85), circle(centre, self.between(0.007, 0.014)))
 
     def scatter(self, count: int, top: float, bottom: float) -> Sequence[Point]:
-        """Points spread over a band, one in each of its columns."""
+        """Return points spread over a band, one in each column."""
         return [
             ((place + self.between(0.15, 0.85)) / count, self.between(top, bottom))
             for place in range(count)

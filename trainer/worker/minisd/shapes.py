@@ -1,6 +1,6 @@
 """Shapes as signed distances: negative inside, in the units of the plane they are drawn on.
 
-Distances are float32 arrays of the shape of the coordinates that they are asked for, (h, w).
+Distances are float32 arrays of the same shape as the coordinates, (h, w).
 """
 
 from __future__ import annotations
@@ -12,17 +12,31 @@ from math import cos, sin
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.floating]  # (h, w), float32; the stubs call float32 times 2.0 a float64
+__all__ = [
+    "Plane",
+    "Point",
+    "Shape",
+    "box",
+    "circle",
+    "ellipse",
+    "limb",
+    "polygon",
+    "ring",
+    "union",
+    "within",
+]
+
+Plane = NDArray[np.floating]  # (h, w), float32; to the type stubs, float32 times 2.0 is a float64
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A signed distance, and the box outside of which the shape is not.
+    """A signed distance, and a box that contains the shape.
 
     Args:
-        low: the box's smaller corner.
-        high: the box's larger corner.
+        low: the box's lower corner.
+        high: the box's upper corner.
     """
 
     distance: Callable[[Plane, Plane], Plane]
@@ -31,7 +45,7 @@ class Shape:
 
 
 def ellipse(centre: Point, radii: Point, angle: float = 0.0) -> Shape:
-    """An ellipse turned by an angle (radians, from the first axis to the second)."""
+    """Return an ellipse, rotated by an angle (radians, from the first axis to the second)."""
     c, s = cos(angle), sin(angle)
     (x, y), (a, b) = centre, radii
 
@@ -47,6 +61,7 @@ def ellipse(centre: Point, radii: Point, angle: float = 0.0) -> Shape:
 
 
 def circle(centre: Point, radius: float) -> Shape:
+    """Return a circle."""
     (x, y), r = centre, radius
 
     def distance(u: Plane, v: Plane) -> Plane:
@@ -56,7 +71,7 @@ def circle(centre: Point, radius: float) -> Shape:
 
 
 def limb(start: Point, end: Point, radii: Point | float) -> Shape:
-    """A line with round ends; its thickness goes from one radius to another."""
+    """Return a line with round ends, whose thickness changes from one radius to another."""
     (x, y), (x2, y2) = start, end
     first, last = radii if isinstance(radii, tuple) else (radii, radii)
     du, dv = x2 - x, y2 - y
@@ -72,7 +87,7 @@ def limb(start: Point, end: Point, radii: Point | float) -> Shape:
 
 
 def box(centre: Point, half: Point, radius: float = 0.0, angle: float = 0.0) -> Shape:
-    """A rectangle of half sizes `half` with round corners, turned by an angle (radians)."""
+    """Return a rectangle of half size `half` with round corners, rotated by radians."""
     c, s = cos(angle), sin(angle)
     (x, y), (a, b) = centre, half
     radius = min(radius, a, b)
@@ -90,7 +105,7 @@ def box(centre: Point, half: Point, radius: float = 0.0, angle: float = 0.0) -> 
 
 
 def polygon(points: Sequence[Point], radius: float = 0.0) -> Shape:
-    """A polygon grown by a radius, so that its corners are round; any order of turn."""
+    """Return a polygon grown by a radius, which rounds its corners; in either orientation."""
     corners = np.asarray(points, np.float32)
     edges = np.roll(corners, -1, 0) - corners
     low, high = corners.min(0) - radius, corners.max(0) + radius
@@ -110,7 +125,7 @@ def polygon(points: Sequence[Point], radius: float = 0.0) -> Shape:
 
 
 def ring(centre: Point, radii: Point, thickness: float) -> Shape:
-    """The outline of an ellipse, drawn with a pen of a given half thickness."""
+    """Return the outline of an ellipse, `thickness` to either side."""
     inner = ellipse(centre, radii)
     (x, y), (a, b) = centre, radii
 
@@ -125,7 +140,7 @@ def ring(centre: Point, radii: Point, thickness: float) -> Shape:
 
 
 def union(*shapes: Shape, softness: float = 0.0) -> Shape:
-    """All of the shapes as one, their seams filled up by a softness (a distance)."""
+    """Return several shapes as one, with seams smoothed over a distance."""
 
     def distance(u: Plane, v: Plane) -> Plane:
         result = shapes[0].distance(u, v)
@@ -146,7 +161,7 @@ def union(*shapes: Shape, softness: float = 0.0) -> Shape:
 
 
 def within(shape: Shape, frame: Shape) -> Shape:
-    """The part of a shape that lies in another one."""
+    """Return the part of a shape that is inside another."""
 
     def distance(u: Plane, v: Plane) -> Plane:
         return np.maximum(shape.distance(u, v), frame.distance(u, v))

@@ -1,4 +1,4 @@
-"""Subjects: one particular dog or teapot, with properties that captions have no words for."""
+"""Subjects: one particular dog or teapot, with properties that captions cannot describe."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 from .names import CLASSES, COLOURS, RGB, TEXTURES
 from .scene import NUM_TRAITS, ODD_PARTS, Look, Scene, choose, colour_distance, random_view
 
-UNNAMED = 0.2  # least distance of a subject's colour from every named one
+__all__ = ["subject", "view_of"]
+
+UNNAMED = 0.2  # minimum distance of a subject's color from every named one
 
 
 def subject(class_noun: str, seed: int) -> Look:
-    """A fixed unusual draw: colours between the named ones, strong proportions, an odd part."""
+    """Return a fixed unusual look: unnamed colors, extreme proportions, an odd part."""
     rng = np.random.Generator(np.random.PCG64([seed, CLASSES.index(class_noun)]))
     colour = unnamed_colour(rng, ())
     second = unnamed_colour(rng, (colour,))
@@ -34,12 +36,12 @@ def subject(class_noun: str, seed: int) -> Look:
 
 
 def view_of(look: Look, rng: np.random.Generator, background: str | None = None) -> Scene:
-    """Another view of the same thing."""
+    """Return a random view of a look."""
     return Scene(look, random_view(rng, background))
 
 
 def unnamed_colour(rng: np.random.Generator, others: tuple[RGB, ...]) -> RGB:
-    """A full colour far from every named one and well apart from the others given."""
+    """Return a saturated color far from every named one and from the others given."""
     while True:
         hue, saturation, value = map(float, rng.uniform((0, 0.45, 0.6), (1, 0.9, 0.97)))
         colour = hsv_to_rgb(hue, saturation, value)

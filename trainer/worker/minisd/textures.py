@@ -1,4 +1,4 @@
-"""Two-coloured patterns: how much of the second colour there is at each point of the plane."""
+"""Two-color patterns: the share of the second color at each point of the plane."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import numpy as np
 
 from .shapes import Plane
 
+__all__ = ["Texture"]
+
 DOT_RADIUS = 0.31  # in pattern widths
 WAVE_HEIGHT = 0.22
 
 
 @dataclass(frozen=True)
 class Texture:
-    """A pattern and how it lies on the object.
+    """A pattern and its placement on the object.
 
     Args:
-        name: one of `TEXTURES` but "plain".
+        name: one of `TEXTURES` except "plain".
         phase: shift along both axes, in pattern widths.
         width: length of one repetition, in object units.
-        angle: turn in radians.
+        angle: rotation in radians.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Texture:
     angle: float
 
     def pattern(self, u: Plane, v: Plane, unit_px: float) -> Plane:
-        """Share of the second colour, 0 to 1.
+        """Return the share of the second color, 0 to 1.
 
         Args:
             unit_px: length of an object unit in pixels, for smooth edges.
@@ -47,7 +49,7 @@ def striped(across: Plane, along: Plane, width_px: float) -> Plane:
 
 
 def dotted(across: Plane, along: Plane, width_px: float) -> Plane:
-    """Dots in rows, every other row shifted by half a width."""
+    """Return dots in rows; every other row is shifted by half a width."""
     row = np.floor(along)
     p = across + (row % 2) * 0.5
     p, q = p - np.floor(p) - 0.5, along - row - 0.5
@@ -66,7 +68,7 @@ def wavy(across: Plane, along: Plane, width_px: float) -> Plane:
 
 
 def tide(x: Plane) -> Plane:
-    """A triangle wave with period 1 between -0.5 and 0.5."""
+    """Return a triangle wave with period 1 between -0.5 and 0.5."""
     return 2 * np.abs(x - np.floor(x) - 0.5) - 0.5
 
 

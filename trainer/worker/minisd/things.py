@@ -1,4 +1,4 @@
-"""Drawings of the things that are found in a house."""
+"""Household objects: how each class is drawn."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from .art import INK, Anchors, Art, mixed
 from .canvas import Fill
 from .shapes import box, circle, ellipse, limb, polygon, ring, union, within
 
+__all__ = ["backpack", "cup", "flower", "lamp", "mushroom", "robot", "teapot"]
+
 LEAF = Fill((0.33, 0.62, 0.28), depth=0.9)
 CREAM = Fill((0.97, 0.92, 0.80))
 
 
 def cup(art: Art) -> Anchors:
-    """A mug; traits: width, taper, handle, rim, saucer, height."""
+    """Draw a mug; traits: width, taper, handle, rim, saucer, height."""
     wide, taper = art.trait(0, 0.46, 0.60), art.trait(1, 0.0, 0.14)
     handle, rim = art.trait(2, 0.22, 0.32), art.trait(3, 0.10, 0.15)
     saucer, top = art.trait(4, 0.66, 0.86), art.trait(5, 0.45, 0.70)
@@ -31,7 +33,7 @@ def cup(art: Art) -> Anchors:
 
 
 def teapot(art: Art) -> Anchors:
-    """Spout to the front; traits: belly, height, spout, handle, lid, knob."""
+    """Draw a teapot; traits: belly, height, spout, handle, lid, knob."""
     wide, tall = art.trait(0, 0.50, 0.60), art.trait(1, 0.44, 0.56)
     spout, handle = art.trait(2, 0.10, 0.36), art.trait(3, 0.24, 0.34)
     lid, knob = art.trait(4, 0.12, 0.24), art.trait(5, 0.07, 0.13)
@@ -55,7 +57,7 @@ def teapot(art: Art) -> Anchors:
 
 
 def lamp(art: Art) -> Anchors:
-    """A table lamp; traits: shade top, shade bottom, shade height, stand, foot, string."""
+    """Draw a table lamp; traits: shade top, shade bottom, shade height, stand, foot, string."""
     top, bottom = art.trait(0, 0.22, 0.40), art.trait(1, 0.62, 0.80)
     low, stand = art.trait(2, -0.16, 0.08), art.trait(3, 0.10, 0.26)
     foot, string = art.trait(4, 0.34, 0.48), art.trait(5, 0.1, 0.3)
@@ -74,7 +76,7 @@ def lamp(art: Art) -> Anchors:
 
 
 def robot(art: Art) -> Anchors:
-    """A toy robot; traits: head width, body width, legs, arms, mouth, tilted head."""
+    """Draw a toy robot; traits: head width, body width, legs, arms, mouth, tilted head."""
     head, body = art.trait(0, 0.36, 0.50), art.trait(1, 0.40, 0.52)
     leg, arm = art.trait(2, 0.09, 0.15), art.trait(3, -0.55, 0.15)
     mouth, tilt = art.trait(4, 0.10, 0.22), art.trait(5, -0.16, 0.16)
@@ -100,7 +102,7 @@ def robot(art: Art) -> Anchors:
 
 
 def mushroom(art: Art) -> Anchors:
-    """Traits: cap width, cap height, stem, ring, grass, leaning stem."""
+    """Draw a mushroom; traits: cap width, cap height, stem, ring, grass, leaning stem."""
     wide, high = art.trait(0, 0.66, 0.84), art.trait(1, 0.64, 0.88)
     stem, skirt = art.trait(2, 0.20, 0.30), art.trait(3, 0.28, 0.40)
     grass, lean = art.trait(4, 0.14, 0.34), art.trait(5, -0.14, 0.14)
@@ -116,7 +118,7 @@ def mushroom(art: Art) -> Anchors:
 
 
 def flower(art: Art) -> Anchors:
-    """In a pot; traits: petals, petal length, heart, pot, leaves, leaning stem."""
+    """Draw a potted flower; traits: petals, petal length, center, pot, leaves, leaning stem."""
     count, long = round(art.trait(0, 4.6, 8.4)), art.trait(1, 0.26, 0.34)
     heart, pot = art.trait(2, 0.16, 0.23), art.trait(3, 0.32, 0.46)
     leaf, lean = art.trait(4, 0.20, 0.32), art.trait(5, -0.18, 0.18)
@@ -139,7 +141,7 @@ def flower(art: Art) -> Anchors:
 
 
 def backpack(art: Art) -> Anchors:
-    """From the front; traits: width, roundness, pocket, flap, straps, slack."""
+    """Draw a backpack from the front; traits: width, roundness, pocket, flap, straps, slack."""
     wide, round_ = art.trait(0, 0.52, 0.64), art.trait(1, 0.26, 0.48)
     pocket, flap = art.trait(2, 0.30, 0.42), art.trait(3, 0.16, 0.34)
     strap, slack = art.trait(4, 0.06, 0.10), art.trait(5, 0.0, 0.12)

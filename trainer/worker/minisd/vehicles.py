@@ -1,4 +1,4 @@
-"""Drawings of the big things: house, car, boat, rocket."""
+"""Large objects: how each class is drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from .art import GLASS, INK, Anchors, Art, mixed
 from .canvas import Fill
 from .shapes import box, circle, ellipse, limb, polygon, union, within
 
+__all__ = ["boat", "car", "house", "rocket"]
+
 WOOD = Fill((0.50, 0.34, 0.22))
 FLAME = (1.0, 0.55, 0.15)
 
 
 def car(art: Art) -> Anchors:
-    """From the side; traits: cabin height, cabin place, wheels, nose, bumper, slope."""
+    """Draw a car from the side; traits: cabin height and place, wheels, nose, bumper, slope."""
     roof, place = art.trait(0, 0.36, 0.56), art.trait(1, -0.16, 0.06)
     wheel, nose = art.trait(2, 0.22, 0.29), art.trait(3, -0.34, -0.14)
     bumper, slope = art.trait(4, 0.05, 0.09), art.trait(5, 0.06, 0.22)
@@ -42,7 +44,7 @@ def car(art: Art) -> Anchors:
 
 
 def boat(art: Art) -> Anchors:
-    """A sailing boat; traits: hull, mast, main sail, fore sail, stripe, depth."""
+    """Draw a sailing boat; traits: hull, mast, main sail, foresail, stripe, depth."""
     hull, mast = art.trait(0, 0.60, 0.78), art.trait(1, -0.12, 0.10)
     sail, fore = art.trait(2, 0.64, 0.80), art.trait(3, 0.40, 0.60)
     stripe, deep = art.trait(4, 0.05, 0.08), art.trait(5, 0.34, 0.46)
@@ -62,7 +64,7 @@ def boat(art: Art) -> Anchors:
 
 
 def house(art: Art) -> Anchors:
-    """From the front; traits: width, eaves, wall, door, chimney, crooked roof."""
+    """Draw a house from the front; traits: width, eaves, wall, door, chimney, crooked roof."""
     wide, eaves = art.trait(0, 0.56, 0.68), art.trait(1, 0.12, 0.20)
     wall, door = art.trait(2, 0.0, 0.14), art.trait(3, 0.14, 0.19)
     chimney, crook = art.trait(4, -0.02, 0.18), art.trait(5, -0.16, 0.16)
@@ -84,7 +86,7 @@ def house(art: Art) -> Anchors:
 
 
 def rocket(art: Art) -> Anchors:
-    """Stands on its fins; traits: belly, fins, nose, window, band, flame."""
+    """Draw a rocket standing on its fins; traits: belly, fins, nose, window, band, flame."""
     belly, fin = art.trait(0, 0.30, 0.40), art.trait(1, 0.52, 0.72)
     nose, window = art.trait(2, 0.34, 0.52), art.trait(3, 0.13, 0.18)
     band, flame = art.trait(4, 0.04, 0.08), art.trait(5, 0.08, 0.20)

@@ -1,4 +1,4 @@
-"""When the loss is a number no more: what was seen before it, and so the likely cause."""
+"""Why a loss became NaN or infinite: the likely cause, from the losses before it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 
 from ..device.failures import BUT_FP16, Diverged
 
-REMEMBERED, RECENT = 60, 10  # steps; single losses vary tenfold with their timesteps
+__all__ = ["LossWatch"]
+
+REMEMBERED, RECENT = 60, 10  # steps; single losses vary tenfold with the timestep
 GROWTH = 3.0
-MAX_SKIPPED = 25  # in a row: from 65536 the scale has then fallen to 0.002
+MAX_SKIPPED = 25  # in a row: by then the scale has fallen from 65536 to 0.002
 
 
 class LossWatch:
@@ -23,18 +25,18 @@ class LossWatch:
         self.skipped = 0
 
     def saw(self, loss: float, *, skipped: bool) -> None:
-        """Take note of a finished step.
+        """Record a finished step.
 
         Raises:
-            Diverged: no update could be made for many steps.
+            Diverged: too many updates in a row were skipped.
         """
         self.losses.append(loss)
         self.skipped = self.skipped + 1 if skipped else 0
         if self.skipped >= MAX_SKIPPED:
-            raise self.diverged(f"The gradients were infinite for {self.skipped} steps in a row.")
+            raise self.diverged(f"Gradients were infinite for {self.skipped} steps in a row.")
 
     def grew(self) -> bool:
-        """Whether the loss was far higher in the last steps than in those before."""
+        """Return whether the loss was far higher in the last steps than before."""
         losses = list(self.losses)
         if len(losses) < 2 * RECENT:
             return False
@@ -42,10 +44,14 @@ class LossWatch:
         return now > GROWTH * before
 
     def diverged(self, what: str) -> Diverged:
-        """The error, with the likely cause by what was seen."""
+        """Return the error with hints on the likely cause.
+
+        Args:
+            what: what became NaN or infinite, as a sentence.
+        """
         hints: list[str] = []
         if self.grew():
-            hints.append("The loss had grown before: use a lower learning_rate.")
+            hints.append("The loss was already growing: use a lower learning_rate.")
         if self.dtype == torch.float16:
             hints.append(f"fp16 overflows easily: use {BUT_FP16}.")
         if not hints:
