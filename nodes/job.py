@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config.concept import InstanceConfig
-from ..trainer.config.config import Config
+from ..trainer.config.config import CONCEPTS, Config
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
 from ..trainer.config.presets import PRESETS, preset_values
@@ -96,31 +96,63 @@ def make_config(
     classes: ClassImages | None,
     output: Path,
 ) -> Config:
-    """Return the complete config.
+    """Return the complete config, with one concept for each subject.
 
     Raises:
-        ConfigError: a value is invalid, or the class images are from another model.
+        ConfigError: a value is invalid, or the class images are from another model or subject.
     """
-    instance = {s.name: getattr(photos.config, s.name) for s in settings_of(InstanceConfig)}
-    prior: dict[str, Any] = {"class_prompt": photos.class_prompt}
     if classes is not None:
         check_same_base(classes, base.identity)
-        prior = {
-            "class_prompt": classes.settings["class_prompt"],
-            "class_images": str(classes.folder),
-            "num_class_images": classes.count,
-        }
     return Config.from_values(
         {
             **values,
-            **instance,
-            **prior,
+            CONCEPTS: [
+                instance_values(subject) | class_values(subject, classes)
+                for subject in with_class_prompts(photos.subjects, classes)
+            ],
             "base": str(base.path),
             "vae": None if base.vae_path is None else str(base.vae_path),
             "prediction_type": base.prediction_type,
             "output": str(output),
         }
     )
+
+
+def instance_values(subject: InstanceSet) -> dict[str, Any]:
+    return {spec.name: getattr(subject.config, spec.name) for spec in settings_of(InstanceConfig)}
+
+
+def class_values(subject: InstanceSet, classes: ClassImages | None) -> dict[str, Any]:
+    """Return a subject's settings for class images: those on the wire if they are of its class."""
+    if classes is None or classes.settings["class_prompt"] != subject.class_prompt:
+        return {"class_prompt": subject.class_prompt}
+    return {
+        "class_prompt": subject.class_prompt,
+        "class_images": str(classes.folder),
+        "num_class_images": classes.count,
+    }
+
+
+def with_class_prompts(
+    subjects: Sequence[InstanceSet], classes: ClassImages | None
+) -> Sequence[InstanceSet]:
+    """Return the subjects; a single one takes over the prompt of the class images on the wire.
+
+    Raises:
+        ConfigError: there are several, and the class images belong to none of them.
+    """
+    if classes is None:
+        return subjects
+    prompt = classes.settings["class_prompt"]
+    if len(subjects) == 1:
+        return [replace(subjects[0], class_prompt=prompt)]
+    if not any(subject.class_prompt == prompt for subject in subjects):
+        raise ConfigError(
+            f"The class images show {prompt!r:.200}, which no Load Instance Images has as its "
+            "class_prompt.",
+            "Use the same class_prompt in Generate Class Images and in one Load Instance Images.",
+        )
+    return subjects
 
 
 def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:
@@ -135,21 +167,24 @@ def fingerprint(
     config: Config, base: Base, photos: InstanceSet, classes: ClassImages | None
 ) -> str:
     """Return a key for everything that shapes the LoRA: same key, same LoRA."""
-    settings = {name: value for name, value in config.flat().items() if shapes_lora(name)}
+    settings = shaping(config.flat())
+    settings[CONCEPTS] = [shaping(concept) for concept in settings.get(CONCEPTS, ())]
     return settings_key(
         {
             "settings": settings,
             "base": base.shaping,
             "prediction_type": base.prediction_type,
-            "photos": photos.fingerprint,
+            "photos": [subject.fingerprint for subject in photos.subjects],
             "class_images": None if classes is None else dict(classes.settings),
             "output_name": Path(config.result.output).name,
         }
     )
 
 
-def shapes_lora(name: str) -> bool:
-    return name not in FROM_WIRES | WITHOUT_EFFECT and not name.startswith("sample_")
+def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that shape the LoRA."""
+    without = FROM_WIRES | WITHOUT_EFFECT
+    return {k: v for k, v in settings.items() if k not in without and not k.startswith("sample_")}
 
 
 def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:

@@ -36,6 +36,11 @@ FOLDER_HELP = (
 )
 
 
+SET_HELP = (
+    "Another Load Instance Images: both subjects are trained together. Give each its own rare word."
+)
+
+
 class LoadInstanceImages(io.ComfyNode):
     """Loads photos and shows the training crops."""
 
@@ -56,6 +61,7 @@ class LoadInstanceImages(io.ComfyNode):
                 io.String.Input("folder", default="", tooltip=FOLDER_HELP),
                 *setting_inputs(PHOTO_BASIC),
                 *advanced_inputs(PHOTO_ADVANCED),
+                InstanceSetType.Input("instance_set", optional=True, tooltip=SET_HELP),
             ],
             outputs=[
                 InstanceSetType.Output(
@@ -86,7 +92,14 @@ class LoadInstanceImages(io.ComfyNode):
             return str(error)  # execute reports it
 
     @classmethod
-    def execute(cls, photos: Any, folder: str, class_prompt: str, **settings: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        photos: Any,
+        folder: str,
+        class_prompt: str,
+        instance_set: InstanceSet | None = None,
+        **settings: Any,
+    ) -> io.NodeOutput:
         page = Page(cls.hidden.unique_id)
         check_text("class_prompt", class_prompt)
         images = tuple(str(path) for path in sources(photos, folder))
@@ -97,7 +110,8 @@ class LoadInstanceImages(io.ComfyNode):
         photo_set = load_set(config, page)
         crops = [to_tensor(crop.image) for crop in photo_set.crops]
         seen = frozenset(note.message for note in photo_set.report.warnings())
-        wire = InstanceSet(config, class_prompt, photo_set.key, seen)
+        others = () if instance_set is None else instance_set.subjects
+        wire = InstanceSet(config, class_prompt, photo_set.key, seen, others)
         text = photo_set.report.text().strip()
         return io.NodeOutput(wire, crops, text, ui={**shown(crops, cls), "report": [text]})
 

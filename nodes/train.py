@@ -130,17 +130,17 @@ class DreamBoothTrain(io.ComfyNode):
         if finished is None:
             write_base(base, wires, page)
             run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
-            finished = train(job.Task(config, key, run, instance_set.notes), page)
+            seen = frozenset().union(*(subject.notes for subject in instance_set.subjects))
+            finished = train(job.Task(config, key, run, seen), page)
             report = "LoRA saved"
         return result(finished, config.concepts[0].instance.instance_prompt, report, page)
 
 
 def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
-    differences = job.preset_differences(preset, photos.config)
-    texts = [*base.notes]
-    if differences:
-        texts.append(" ".join(differences))
-    for text in texts:
+    texts = list(base.notes)
+    for subject in photos.subjects:
+        texts.append(" ".join(job.preset_differences(preset, subject.config)))
+    for text in filter(None, dict.fromkeys(texts)):
         page.note("warn", "DreamBooth Train", text)
 
 

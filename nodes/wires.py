@@ -49,12 +49,19 @@ class InstanceSet:
     Args:
         fingerprint: key for the contents of photos and captions.
         notes: warnings about them that the user has already seen.
+        others: the sets of further subjects that are trained with this one.
     """
 
     config: InstanceConfig
     class_prompt: str
     fingerprint: str
     notes: frozenset[str] = frozenset()
+    others: tuple[InstanceSet, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[InstanceSet, ...]:
+        """The sets of all subjects, the first one in the graph first."""
+        return (*self.others, self)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -237,6 +238,45 @@ def test_without_them_the_photos_class_prompt_counts():
 def test_class_images_of_another_model_are_refused(made_from):
     with pytest.raises(ConfigError, match="generated with a different model"):
         make_config({}, classes=class_images(**made_from))
+
+
+def two_subjects(second_class: str = "a photo of a cat", key: str = "f1") -> object:
+    """A dog and a cat, the cat in the last node."""
+    cat = photo_set(instance_prompt="a photo of ohwx cat", concept_weight=2)
+    return dataclasses.replace(
+        cat, class_prompt=second_class, fingerprint=key, others=(photo_set(),)
+    )
+
+
+def config_of(photos: object, classes: object = None) -> object:
+    return job.make_config({"rank": 4}, base(), photos, classes, Path("loras/dog.safetensors"))
+
+
+def test_every_subject_is_a_concept_in_the_order_of_the_graph():
+    made = config_of(two_subjects())
+    assert [concept.instance.instance_prompt for concept in made.concepts] == [
+        "a photo of sks dog", "a photo of ohwx cat",
+    ]  # fmt: skip
+    assert [concept.instance.concept_weight for concept in made.concepts] == [1, 2]
+    assert [c.prior.class_prompt for c in made.concepts] == ["a photo of a dog", "a photo of a cat"]
+
+
+def test_class_images_go_to_the_subject_of_their_class():
+    dog, cat = config_of(two_subjects(), class_images()).concepts
+    assert dog.prior.class_images is None
+    assert (cat.prior.class_images, cat.prior.num_class_images) == ("classes", 7)
+    with pytest.raises(ConfigError, match="which no Load Instance Images has"):
+        config_of(two_subjects("a photo of a bird"), class_images())
+
+
+def test_the_fingerprint_holds_every_subject():
+    def key(photos: object) -> str:
+        return job.fingerprint(config_of(photos), base(), photos, None)
+
+    one, two = photo_set(), two_subjects()
+    keys = {key(one), key(two), key(two_subjects(key="f2")), key(two_subjects("a cat"))}
+    assert len(keys) == 4
+    assert key(two_subjects()) == key(two)
 
 
 def fingerprint(values: dict, sha: str = "aa", **photo_settings: object) -> str:
