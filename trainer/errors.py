@@ -2,6 +2,8 @@
 
 import re
 
+__all__ = ["ConfigError", "visible"]
+
 # Control characters, which a terminal would obey, marks that turn the direction of writing, line
 # ends, and halves of characters, which no output can show: names of files may hold all of them.
 UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

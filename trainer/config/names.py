@@ -7,6 +7,8 @@ import unicodedata
 
 from ..errors import ConfigError
 
+__all__ = ["check_file_stem"]
+
 MAX_STEM_BYTES = 180  # the name, a suffix and a counter fit every common file system's 255 bytes
 RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"

@@ -9,6 +9,8 @@ from typing import Any
 from ..errors import ConfigError
 from .settings import nearest
 
+__all__ = ["PRESETS", "Preset", "preset_values"]
+
 
 @dataclass(frozen=True)
 class Preset:

@@ -14,6 +14,16 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 
+__all__ = [
+    "Setting",
+    "check_text",
+    "check_value",
+    "nearest",
+    "parse_value",
+    "setting",
+    "settings_of",
+]
+
 MAX_TEXT = 8192  # characters; a prompt is read to about 400, a path to 4096
 UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # NUL and halves of characters: in no path, no prompt
 

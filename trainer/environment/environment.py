@@ -15,6 +15,18 @@ from ..errors import ConfigError
 from .installer import Installer, locked, python_in
 from .torch_source import TorchSource, expose_host_torch, torch_sources
 
+__all__ = [
+    "PACK",
+    "build",
+    "check_ready",
+    "doctor",
+    "install_dev",
+    "is_ready",
+    "missing",
+    "worker_command",
+    "worker_env",
+]
+
 PACK = Path(__file__).absolute().parents[2]
 ENVIRONMENT = PACK / ".venv"
 MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment

@@ -17,6 +17,8 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..files.lock import Lock
 
+__all__ = ["Installer", "locked", "python_in"]
+
 Report = Callable[[str], None]
 
 WINDOWS = sys.platform == "win32"

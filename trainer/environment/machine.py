@@ -12,6 +12,8 @@ from typing import Any
 
 from .torch_source import has_nvidia_gpu
 
+__all__ = ["describe_host", "describe_worker"]
+
 GIB = 1024**3
 HOST_FOLDERS = {"custom_nodes": "ComfyUI", "extensions": "AUTOMATIC1111 or Forge"}
 PARTS = ("diffusers", "transformers", "peft", "accelerate", "safetensors")

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources"]
+
 OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tried
 ON_WINDOWS = "2.12.1"  # 2.13's licences lie so deep that Windows refuses their paths
 INDEX = "https://download.pytorch.org/whl"

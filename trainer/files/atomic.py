@@ -15,6 +15,22 @@ from typing import TypeVar
 from ..errors import ConfigError
 from .lock import Lock
 
+__all__ = [
+    "MARK",
+    "append_lines",
+    "check_writable",
+    "names",
+    "new_folder",
+    "numbered",
+    "remove_leftovers",
+    "replace_folder",
+    "settle",
+    "sync_files",
+    "write_atomic",
+    "write_new",
+    "write_unique",
+]
+
 MARK = os.urandom(6).hex()  # of this process, in the names of the files that it is writing
 # A virus scanner reads what is new and large, and Windows then lets nobody rename it.
 PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10) if sys.platform == "win32" else ()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+__all__ = ["SPARE_BYTES", "check_space", "free_bytes", "is_full", "require_space", "size_text"]
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SPARE_BYTES = 4 << 20  # for events, plots, previews and the file system's own books
 MIB, GIB = 1 << 20, 1 << 30

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+__all__ = ["file_sha256", "model_sha256", "settings_key"]
+
 BLOCK_BYTES = 1 << 22
 
 

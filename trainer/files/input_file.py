@@ -8,6 +8,8 @@ from typing import Any
 
 from ..errors import ConfigError
 
+__all__ = ["check_is_file", "parse_json", "read_object", "unique_keys", "unreadable"]
+
 
 def check_is_file(path: Path) -> None:
     """Refuse what is no plain file; opening a pipe would wait for ever.

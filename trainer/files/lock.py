@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+__all__ = ["Lock", "locked"]
+
 POLL_SEC = 0.2
 
 

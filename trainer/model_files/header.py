@@ -14,6 +14,16 @@ from typing import Any, BinaryIO, TypeGuard
 from ..errors import ConfigError
 from ..files.input_file import check_is_file, unique_keys, unreadable
 
+__all__ = [
+    "CONVERT",
+    "DOWNLOAD_AGAIN",
+    "Header",
+    "PathLike",
+    "TensorInfo",
+    "read_floats",
+    "read_header",
+]
+
 FORMAT_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_HEADER_BYTES = (
     16 << 20

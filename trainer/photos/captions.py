@@ -8,6 +8,8 @@ from ..config.concept import CaptionMode
 from ..errors import ConfigError
 from ..files.input_file import unreadable
 
+__all__ = ["read_caption"]
+
 MAX_CAPTION_BYTES = 8 * 1024  # the text encoder reads about 400
 
 

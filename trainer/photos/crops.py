@@ -14,6 +14,8 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Crop", "Window", "crops_of", "windows_of"]
+
 BUCKET_STEP_PX = 64
 MAX_ZOOM = 1.15
 

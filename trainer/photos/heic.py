@@ -16,6 +16,8 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["open_heic"]
+
 PACKAGE = "pi_heif"
 AS_JPEG = "Convert it to JPEG, or remove it."
 

@@ -16,6 +16,8 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Note", "PhotoReport", "Report", "inspect_photos"]
+
 MAX_TOKENS = 77  # what a CLIP text encoder reads, start and end included
 MIN_PHOTOS = 3
 MIN_KEPT_FRACTION = 0.6

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+__all__ = ["END", "MAX_TOKENS", "START", "encode", "prompt_ids", "token_count"]
+
 MAX_TOKENS = 77
 START = 49406
 END = 49407

@@ -26,6 +26,8 @@ from .show import is_main_process, json_report, run_job
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
+__all__ = ["main"]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code: 0 done, 2 bad input, 3 stopped, 1 anything else."""

@@ -19,6 +19,8 @@ from .show import run_job
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
+__all__ = ["add_class_images", "add_sample"]
+
 
 def add_class_images(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, [*settings_of(ModelConfig), *settings_of(PriorConfig), *shared_settings()])

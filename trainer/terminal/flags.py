@@ -11,6 +11,8 @@ from typing import Any
 from ..config.config import all_settings
 from ..config.settings import Setting
 
+__all__ = ["CACHE", "RUNS", "add_events", "add_settings", "at_least", "finite", "given_values"]
+
 RUNS = Path("runs")
 CACHE = RUNS / "cache"
 

@@ -11,6 +11,8 @@ from ..config.config import Config
 from ..errors import ConfigError
 from .flags import finite
 
+__all__ = ["add_plan_flags", "show_plan"]
+
 GIB = 1024**3
 KINDS = (
     "program",
