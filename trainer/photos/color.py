@@ -1,4 +1,4 @@
-"""Pixels of any mode to 8-bit sRGB."""
+"""Converts decoded images of any mode to 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["to_rgb"]
 
 
 def to_rgb(image: Image) -> Image:
-    """Convert any mode to 8-bit sRGB, with alpha only where some pixel is transparent."""
+    """Convert any mode to 8-bit sRGB, with alpha only if some pixel is transparent."""
     if image.mode.startswith(("I", "F")):
         image = to_eight_bits(image)
     elif image.mode == "P":
@@ -29,7 +29,7 @@ def to_rgb(image: Image) -> Image:
 
 
 def to_eight_bits(image: Image) -> Image:
-    """Scale deep grey; white is 65535, for floats 1 or 255 if that holds all, or the brightest."""
+    """Scale deep gray. White is 65535; for floats 1 or 255 if all fit, else the brightest."""
     import numpy as np
     from PIL import Image
 
@@ -40,12 +40,12 @@ def to_eight_bits(image: Image) -> Image:
     whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
     white = next((white for white in whites if brightest <= white), brightest)
     strips = np.array_split(values, 64)  # the whole as float64 would be 2 GiB at 256 megapixels
-    grey = Image.fromarray(np.concatenate([eight_bits(strip, white) for strip in strips]))
+    gray = Image.fromarray(np.concatenate([eight_bits(strip, white) for strip in strips]))
     if "transparency" in image.info:  # a 16-bit PNG's one transparent shade
         opaque = values != image.info["transparency"]
-        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
-    grey.info["icc_profile"] = image.info.get("icc_profile")
-    return grey
+        gray.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    gray.info["icc_profile"] = image.info.get("icc_profile")
+    return gray
 
 
 def eight_bits(values: NDArray[Any], white: float) -> NDArray[Any]:
@@ -55,7 +55,7 @@ def eight_bits(values: NDArray[Any], white: float) -> NDArray[Any]:
 
 
 def to_srgb(image: Image) -> Image:
-    """Convert to RGB by the embedded profile; one that does not fit counts as none."""
+    """Convert to RGB by the embedded profile, which is ignored if it cannot be used."""
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
