@@ -1,4 +1,4 @@
-"""Runs the trainer's commands in its own environment, which it installs when needed."""
+"""Runs the trainer's commands in its private environment, which is installed when needed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import sys
 from pathlib import Path
 
 PACK = Path(__file__).absolute().parent
-sys.path.insert(0, str(PACK))  # embedded Pythons do not look beside the script
+sys.path.insert(0, str(PACK))  # embedded Pythons do not search the script's folder
 
 from trainer.config.settings import nearest  # noqa: E402
 from trainer.environment import environment  # noqa: E402
 from trainer.errors import ConfigError  # noqa: E402
 
 COMMANDS = {
-    "demo": "watch it learn, on a small model that comes along",
+    "demo": "watch a training on the small bundled model",
     "train": "train a LoRA",
-    "plan": "say what a training will need, without training",
-    "class-images": "make class images",
-    "sample": "draw pictures",
-    "inspect": "say what a checkpoint or LoRA is",
-    "doctor": "say what this machine has, and what will be used",
+    "plan": "estimate the memory and work of a training",
+    "class-images": "generate class images",
+    "sample": "generate images, with or without a LoRA",
+    "inspect": "identify a checkpoint or LoRA file",
+    "doctor": "show what this machine has and what will be used",
     "test": "run the tests; further arguments go to pytest",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; gives its exit code, 2 for an unknown command."""
+    """Run one command and return its exit code: 2 for an unknown command."""
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore - a real stream here
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -49,29 +49,32 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         report(str(error))
     except KeyboardInterrupt:
-        report("Left off. The next command begins again.")
+        report("Interrupted. Run the command again to restart.")
     return 1
 
 
 def usage() -> str:
+    """Return the list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
-    title = "Usage: python dreambooth.py COMMAND ...; COMMAND --help says more."
+    title = "Usage: python dreambooth.py COMMAND ...; COMMAND --help shows its options."
     return "\n".join([title, "", *lines])
 
 
 def report(line: str) -> None:
+    """Print a line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def run_tests(arguments: list[str]) -> int:
+    """Install what the tests need, run pytest and return its exit code."""
     environment.install_dev(report)
     os.chdir(PACK)
     return run_in_environment("pytest", *arguments)
 
 
 def run_in_environment(module: str, *arguments: str) -> int:
-    """Become the worker's Python; on Windows wait for it, and leave Ctrl-C to it."""
+    """Replace this process by the worker's Python; on Windows, wait for it and leave it Ctrl-C."""
     command = environment.worker_command("-m", module, *arguments)
     if os.name == "posix":
         sys.stdout.flush()

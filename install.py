@@ -1,6 +1,6 @@
-"""Installs the trainer's private environment; nothing of the host's is touched.
+"""Installs the trainer's private environment; the host's is not touched.
 
-ComfyUI-Manager runs this once, A1111 and Forge at every start, or you by hand with the host's
+ComfyUI-Manager runs this once, A1111 and Forge at every start. By hand, run it with the host's
 Python: `python install.py`.
 """
 
@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 PACK = Path(__file__).absolute().parent
-sys.path.insert(0, str(PACK))  # embedded Pythons do not look beside the script
+sys.path.insert(0, str(PACK))  # embedded Pythons do not search the script's folder
 
 from trainer.environment import environment  # noqa: E402
 from trainer.errors import ConfigError  # noqa: E402
 
 
 def main() -> int:
-    """Install what is missing; gives the exit code."""
+    """Install what is missing and return the exit code."""
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore - a real stream here
     missing = environment.missing()
     if missing is None:

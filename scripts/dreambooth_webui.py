@@ -1,4 +1,4 @@
-"""A1111's and Forge's entry: loads the pack once under a name of its own, and registers its tab."""
+"""Entry point for A1111 and Forge: loads the pack once under a unique name and adds its tab."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ PACK = Path(__file__).absolute().parents[1]
 
 
 def load(module: str):
-    """A module of the pack; the pack stays when the host runs this file again ("Reload UI")."""
+    """Return a module of the pack, which stays loaded when "Reload UI" runs this file again."""
     if ALIAS not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             ALIAS, PACK / "__init__.py", submodule_search_locations=[str(PACK)]

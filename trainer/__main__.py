@@ -1,4 +1,4 @@
-"""`python -m trainer COMMAND`: the terminal's way in, inside the environment."""
+"""`python -m trainer COMMAND`: the terminal's entry point, inside the environment."""
 
 import sys
 

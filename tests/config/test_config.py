@@ -40,9 +40,9 @@ def test_texts_are_read_as_the_settings_own_type():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rank": 0}, "rank is 0. Give a whole number of at least 1"),
+        ({"rank": 0}, "rank is 0. Give a whole number, at least 1"),
         ({"resolution": 500}, "resolution is 500. Give .* multiple of 64"),
-        ({"learning_rate": 0}, "learning_rate is 0.0. Give a number above 0"),
+        ({"learning_rate": 0}, "learning_rate is 0.0. Give a number, above 0"),
         ({"flip": "perhaps"}, "flip is 'perhaps'. Give true or false"),
         ({"crop_mode": "centre"}, "crop_mode is 'centre'. Give one of center, random, none"),
         ({"rnk": 8}, "no setting 'rnk'. Did you mean 'rank'"),

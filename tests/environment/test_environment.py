@@ -99,7 +99,7 @@ def test_another_python_can_stand_in(folder: Path, monkeypatch: pytest.MonkeyPat
 
 def test_another_python_must_be_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAMBOOTH_PYTHON", str(folder / "python"))
-    with pytest.raises(ConfigError, match="DREAMBOOTH_PYTHON .* is no file"):
+    with pytest.raises(ConfigError, match="DREAMBOOTH_PYTHON .* is not a file"):
         environment.build(pytest.fail)
 
 
@@ -352,7 +352,7 @@ def test_the_error_that_matters_is_told(lines: list[str], error: str) -> None:
 @pytest.mark.parametrize(
     ("told", "remedy"),
     [
-        ("HINT: this system does not have Windows Long Path support enabled", "nearer"),
+        ("HINT: this system does not have Windows Long Path support enabled", "closer"),
         ("HINT: See above for output from the failure.", "disk space"),
     ],
 )

@@ -117,7 +117,7 @@ def test_help_needs_no_environment(start: Start, pack: Path) -> None:
 def test_a_python_that_is_not_there_is_reported(start: Start) -> None:
     answer = start("dreambooth.py", "train", env={"DREAMBOOTH_PYTHON": "/no/python"})
     assert answer.returncode == 1
-    assert answer.stderr.startswith("DREAMBOOTH_PYTHON '/no/python' is no file.")
+    assert answer.stderr.startswith("DREAMBOOTH_PYTHON '/no/python' is not a file.")
 
 
 def test_arguments_and_exit_code_pass_through(start: Start, pack: Path) -> None:

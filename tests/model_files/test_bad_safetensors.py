@@ -69,10 +69,10 @@ class Bomb:
 
 
 DAMAGED = "damaged safetensors file: "
-FOREIGN = "is no safetensors file"
+FOREIGN = "is not a safetensors file"
 BAD: dict[str, tuple[Content, str]] = {
-    "empty": (b"", "holds 0 bytes"),
-    "short": (b"\x02\0\0\0\0\0\0\0", "holds 8 bytes"),
+    "empty": (b"", "has 0 bytes"),
+    "short": (b"\x02\0\0\0\0\0\0\0", "has 8 bytes"),
     "web page": (b"\n<!DOCTYPE html><html><body>Log in</body></html>", "is a web page"),
     "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "is a web page"),
     "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
@@ -90,8 +90,8 @@ BAD: dict[str, tuple[Content, str]] = {
     "noise": (b"\xff" * 80, FOREIGN),
     "zeros": (bytes(5000), FOREIGN),
     "byte mark": (b"\xef\xbb\xbf" + file_bytes(GOOD, bytes(8)), FOREIGN),
-    "no length": (claim(0), DAMAGED + "its header is no valid JSON"),
-    "one byte": (claim(1), "no valid JSON"),
+    "no length": (claim(0), DAMAGED + "its header is not valid JSON"),
+    "one byte": (claim(1), "not valid JSON"),
     "long header": (claim(100_000_001), FOREIGN),
     "200 MB header": (claim(200_000_000), FOREIGN),
     "length 2^63": (claim(2**63), FOREIGN),
@@ -103,19 +103,19 @@ BAD: dict[str, tuple[Content, str]] = {
     "no data": (file_bytes(GOOD, b""), "is truncated"),
     "extra data": (file_bytes(GOOD, bytes(9)), "1 bytes follow its last tensor"),
     "data of nothing": (file_bytes({}, bytes(9)), "9 bytes follow its last tensor"),
-    "no JSON": (file_bytes(b"{hello}   ", b""), "no valid JSON"),
-    "half JSON": (file_bytes(b'{"x": {"dtype": "F32"', b""), "no valid JSON"),
-    "two documents": (file_bytes(b"{}{}", b""), "no valid JSON"),
-    "comment": (file_bytes(b"{} // model", b""), "no valid JSON"),
-    "NUL after JSON": (file_bytes(b"{}\0\0", b""), "no valid JSON"),
+    "no JSON": (file_bytes(b"{hello}   ", b""), "not valid JSON"),
+    "half JSON": (file_bytes(b'{"x": {"dtype": "F32"', b""), "not valid JSON"),
+    "two documents": (file_bytes(b"{}{}", b""), "not valid JSON"),
+    "comment": (file_bytes(b"{} // model", b""), "not valid JSON"),
+    "NUL after JSON": (file_bytes(b"{}\0\0", b""), "not valid JSON"),
     "list": (file_bytes(b" [1, 2, 3]", b""), FOREIGN),
-    "no UTF-8": (file_bytes(b'{"\xff": 1}  ', b""), "no valid JSON"),
+    "no UTF-8": (file_bytes(b'{"\xff": 1}  ', b""), "not valid JSON"),
     "twice": (file_bytes(b'{"a": {}, "a": {}}', b""), "a name occurs twice"),
     "twice inside": (file_bytes(b'{"a": {"dtype": "F32", "dtype": "U8"}}', b""), "occurs twice"),
-    "NaN": (file_bytes(b'{"a": NaN}   ', b""), "NaN is no number"),
-    "infinity": (file_bytes(b'{"a": -Infinity}   ', b""), "-Infinity is no number"),
-    "deep lists": (file_bytes(b'{"a":' + b"[" * 200_000, b""), "no valid JSON"),
-    "deep objects": (file_bytes(b'{"a":' * 100_000, b""), "no valid JSON"),
+    "NaN": (file_bytes(b'{"a": NaN}   ', b""), "NaN is not a number in JSON"),
+    "infinity": (file_bytes(b'{"a": -Infinity}   ', b""), "-Infinity is not a number in JSON"),
+    "deep lists": (file_bytes(b'{"a":' + b"[" * 200_000, b""), "not valid JSON"),
+    "deep objects": (file_bytes(b'{"a":' * 100_000, b""), "not valid JSON"),
     "huge number": (file_bytes(b'{"a":' + b"9" * 5000 + b"}", b""), "JSON|tensor entry"),
     "huge header": (
         lambda: file_bytes(b'{"a": [' + b"[]," * (MAX_HEADER_BYTES // 3) + b"[]]}", b""),
@@ -123,49 +123,49 @@ BAD: dict[str, tuple[Content, str]] = {
     ),
     "bomb of lists": (
         lambda: file_bytes(b'{"a": [' + b"[]," * (MAX_HEADER_BYTES // 48) + b"[]]}", b""),
-        "'a' is no tensor entry",
+        "'a' is not a tensor entry",
     ),
-    "name": (empty_tensors(["lora_te_" + "q_proj_" * 9000 + "x"]), "is no name of a tensor"),
-    "half a character": (empty_tensors(["a\ud800"]), "is no name of a tensor"),
-    "metadata": (file_bytes({"__metadata__": {"a": 1}}, b""), "its metadata are not texts"),
-    "metadata list": (file_bytes({"__metadata__": []}, b""), "its metadata are not texts"),
-    "metadata none": (file_bytes({"__metadata__": None}, b""), "its metadata are not texts"),
-    "metadata nested": (file_bytes({"__metadata__": {"a": {}}}, b""), "its metadata are not texts"),
-    "metadata half": (file_bytes({"__metadata__": {"a": "\udfff"}}, b""), "metadata are not texts"),
-    "no entry": (file_bytes({"x": 7}, b""), "'x' is no tensor entry"),
+    "name": (empty_tensors(["lora_te_" + "q_proj_" * 9000 + "x"]), "is not a valid tensor name"),
+    "half a character": (empty_tensors(["a\ud800"]), "is not a valid tensor name"),
+    "metadata": (file_bytes({"__metadata__": {"a": 1}}, b""), "are not strings"),
+    "metadata list": (file_bytes({"__metadata__": []}, b""), "are not strings"),
+    "metadata none": (file_bytes({"__metadata__": None}, b""), "are not strings"),
+    "metadata nested": (file_bytes({"__metadata__": {"a": {}}}, b""), "are not strings"),
+    "metadata half": (file_bytes({"__metadata__": {"a": "\udfff"}}, b""), "are not strings"),
+    "no entry": (file_bytes({"x": 7}, b""), "'x' is not a tensor entry"),
     "no keys": (file_bytes({"x": {}}, b""), "'x' has an unknown dtype"),
     "dtype": (file_bytes(entry(dtype="F7"), bytes(8)), "unknown dtype"),
     "dtype in small": (file_bytes(entry(dtype="f32"), bytes(8)), "unknown dtype"),
     "dtype list": (file_bytes(entry(dtype=["F32"]), bytes(8)), "unknown dtype"),
     "dtype number": (file_bytes(entry(dtype=32), bytes(8)), "unknown dtype"),
-    "negative shape": (file_bytes(entry(shape=[-2]), bytes(8)), "no valid shape"),
-    "two negatives": (file_bytes(entry(shape=[-1, -2]), bytes(8)), "no valid shape"),
-    "float shape": (file_bytes(entry(shape=[2.0]), bytes(8)), "no valid shape"),
-    "text shape": (file_bytes(entry(shape=["2"]), bytes(8)), "no valid shape"),
-    "shape is a number": (file_bytes(entry(shape=2), bytes(8)), "no valid shape"),
-    "bool shape": (file_bytes(entry(shape=[True, 2]), bytes(8)), "no valid shape"),
-    "no shape": (file_bytes(entry(shape=None), bytes(8)), "no valid shape"),
-    "long shape": (file_bytes(entry(shape=[1] * 65), bytes(8)), "no valid shape"),
-    "huge shape": (file_bytes(entry(shape=[2**63]), bytes(8)), "no valid shape"),
-    "overflow": (file_bytes(entry(shape=[2**32, 2**32, 2]), bytes(8)), "another number of bytes"),
+    "negative shape": (file_bytes(entry(shape=[-2]), bytes(8)), "an invalid shape"),
+    "two negatives": (file_bytes(entry(shape=[-1, -2]), bytes(8)), "an invalid shape"),
+    "float shape": (file_bytes(entry(shape=[2.0]), bytes(8)), "an invalid shape"),
+    "text shape": (file_bytes(entry(shape=["2"]), bytes(8)), "an invalid shape"),
+    "shape is a number": (file_bytes(entry(shape=2), bytes(8)), "an invalid shape"),
+    "bool shape": (file_bytes(entry(shape=[True, 2]), bytes(8)), "an invalid shape"),
+    "no shape": (file_bytes(entry(shape=None), bytes(8)), "an invalid shape"),
+    "long shape": (file_bytes(entry(shape=[1] * 65), bytes(8)), "an invalid shape"),
+    "huge shape": (file_bytes(entry(shape=[2**63]), bytes(8)), "an invalid shape"),
+    "overflow": (file_bytes(entry(shape=[2**32, 2**32, 2]), bytes(8)), "not match its shape"),
     "overflow to size": (
-        file_bytes(entry(shape=[2**62, 4, 2**62, 4, 2]), bytes(8)), "another number of bytes"
+        file_bytes(entry(shape=[2**62, 4, 2**62, 4, 2]), bytes(8)), "not match its shape"
     ),
     "overflow to nothing": (
-        file_bytes(entry(shape=[2**32, 2**32], data_offsets=[0, 0]), b""), "another number of bytes"
+        file_bytes(entry(shape=[2**32, 2**32], data_offsets=[0, 0]), b""), "not match its shape"
     ),
-    "wrong size": (file_bytes(entry(shape=[3]), bytes(8)), "another number of bytes"),
+    "wrong size": (file_bytes(entry(shape=[3]), bytes(8)), "not match its shape"),
     "half a byte": (
-        file_bytes(entry(dtype="F4", shape=[3], data_offsets=[0, 1]), b"\0"), "another number"
+        file_bytes(entry(dtype="F4", shape=[3], data_offsets=[0, 1]), b"\0"), "not match its shape"
     ),
-    "swapped": (file_bytes(entry(data_offsets=[8, 0]), bytes(8)), "no valid place"),
-    "negative offsets": (file_bytes(entry(data_offsets=[-8, 0]), bytes(8)), "no valid place"),
-    "bool offsets": (file_bytes(entry(data_offsets=[False, 8]), bytes(8)), "no valid place"),
-    "float offsets": (file_bytes(entry(data_offsets=[0.0, 8.0]), bytes(8)), "no valid place"),
-    "huge offsets": (file_bytes(entry(data_offsets=[0, 2**64]), bytes(8)), "no valid place"),
-    "three offsets": (file_bytes(entry(data_offsets=[0, 8, 8]), bytes(8)), "no valid place"),
-    "one offset": (file_bytes(entry(data_offsets=[8]), bytes(8)), "no valid place"),
-    "offsets as object": (file_bytes(entry(data_offsets={"0": 8}), bytes(8)), "no valid place"),
+    "swapped": (file_bytes(entry(data_offsets=[8, 0]), bytes(8)), "invalid data offset"),
+    "negative offsets": (file_bytes(entry(data_offsets=[-8, 0]), bytes(8)), "invalid data offset"),
+    "bool offsets": (file_bytes(entry(data_offsets=[False, 8]), bytes(8)), "invalid data offset"),
+    "float offsets": (file_bytes(entry(data_offsets=[0.0, 8.0]), bytes(8)), "invalid data offset"),
+    "huge offsets": (file_bytes(entry(data_offsets=[0, 2**64]), bytes(8)), "invalid data offset"),
+    "three offsets": (file_bytes(entry(data_offsets=[0, 8, 8]), bytes(8)), "invalid data offset"),
+    "one offset": (file_bytes(entry(data_offsets=[8]), bytes(8)), "invalid data offset"),
+    "offsets as object": (file_bytes(entry(data_offsets={"0": 8}), bytes(8)), "data offset"),
     "out of range": (file_bytes(entry(shape=[2**40], data_offsets=[0, 2**42]), bytes(8)), "trunc"),
     "gap": (file_bytes(entry(data_offsets=[4, 12]), bytes(12)), "overlap or leave gaps"),
     "overlap": (file_bytes(GOOD | {"y": GOOD["x"]}, bytes(8)), "overlap or leave gaps"),
@@ -302,16 +302,16 @@ def diffusers_folder(folder: Path) -> Path:
 
 
 FOLDER_JSON: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "is no valid JSON"),
-    "list": (b"[]", "is no JSON object"),
-    "null": (b"null", "is no JSON object"),
-    "cut": (b'{"cross_attention_dim": 768', "is no valid JSON"),
-    "not closed": (b'{"a": NaN', "is no valid JSON"),
-    "latin-1": (b'{"a": "\xe9"}', "is no valid JSON"),
-    "deep": (b"[" * 100_000, "is no valid JSON: it is nested too deeply"),
+    "empty": (b"", "is not valid JSON"),
+    "list": (b"[]", "is not a JSON object"),
+    "null": (b"null", "is not a JSON object"),
+    "cut": (b'{"cross_attention_dim": 768', "is not valid JSON"),
+    "not closed": (b'{"a": NaN', "is not valid JSON"),
+    "latin-1": (b'{"a": "\xe9"}', "is not valid JSON"),
+    "deep": (b"[" * 100_000, "is not valid JSON: it is nested too deeply"),
     "twice": (b'{"a": 1, "a": 2}', "a name occurs twice"),
-    "NUL": (b"\0", "is no valid JSON"),
-    "huge number": (b'{"in_channels": ' + b"9" * 5000 + b"}", "is no valid JSON"),
+    "NUL": (b"\0", "is not valid JSON"),
+    "huge number": (b'{"in_channels": ' + b"9" * 5000 + b"}", "is not valid JSON"),
     "huge": (b'{"a": "' + b"x" * 1_000_000 + b'"}', "has more than 1,000,000 bytes"),
 }
 
@@ -358,7 +358,7 @@ BROKEN_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no unet config": (lambda f: (f / "unet" / "config.json").unlink(), "without unet/config.json"),
     "no unet weights": (
-        lambda f: (f / "unet" / "model.safetensors").unlink(), "holds no .safetensors weights"
+        lambda f: (f / "unet" / "model.safetensors").unlink(), "contains no .safetensors weights"
     ),
     "no vae": (lambda f: (f / "vae" / "config.json").unlink(), "without VAE"),
     "no text encoder": (
@@ -368,7 +368,7 @@ BROKEN_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "vae" / "model.safetensors").rename(f / "vae" / "model.bin"), "is a pickle"
     ),
     "empty weights": (
-        lambda f: (f / "vae" / "model.safetensors").write_bytes(b""), "holds 0 bytes"
+        lambda f: (f / "vae" / "model.safetensors").write_bytes(b""), "has 0 bytes"
     ),
     "weights are a folder": (
         lambda f: (f / "unet" / "a.safetensors").mkdir(), "a.safetensors is a folder"

@@ -125,7 +125,7 @@ def test_plain_weights_come_before_fp16_ones(make_folder: FolderMaker) -> None:
 def test_folder_without_unet_weights_is_refused(make_folder: FolderMaker) -> None:
     folder = make_folder(SD1_PARTS, cross_attention_dim=768)
     (folder / "unet" / "model.safetensors").unlink()
-    with pytest.raises(ConfigError, match="holds no .safetensors weights"):
+    with pytest.raises(ConfigError, match="contains no .safetensors weights"):
         identify(folder)
 
 
@@ -138,7 +138,7 @@ def test_other_folder_is_refused(tmp_path: Path) -> None:
 def test_broken_folder_json_is_a_config_error(content: str, make_folder: FolderMaker) -> None:
     folder = make_folder(SD1_PARTS, cross_attention_dim=768)
     (folder / "unet" / "config.json").write_text(content)
-    with pytest.raises(ConfigError, match="config.json is no"):
+    with pytest.raises(ConfigError, match="config.json is not"):
         identify(folder)
 
 

@@ -97,11 +97,11 @@ REFUSED = {
     ),
     "sd3 alone": (
         {"joint_blocks.0.context_block.attn.qkv.weight": (1, 1)},
-        "an SD3 diffusion.*Use an SD 1",
+        "an SD3 diffusion.*Use a complete SD 1",
     ),
     "flux": (
         {"double_blocks.0.img_attn.norm.key_norm.scale": (1,)},
-        "a Flux diffusion.*Use an SD 1",
+        "a Flux diffusion.*Use a complete SD 1",
     ),
     "flux checkpoint": (
         {f"{UNET}double_blocks.0.img_attn.norm.key_norm.scale": (1,), "vae.encoder.x": (1,)},

@@ -382,7 +382,7 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.parametrize("source", ["a\0b.png", "\ud800.png", "x" * 5000, "", "x" * 300 + ".png"])
 def test_sources_that_no_file_can_have_are_refused(tmp_path: Path, source: str) -> None:
-    refused(lambda: find_photos([f"{tmp_path}/{source}"]), "Photos|holds no photos")
+    refused(lambda: find_photos([f"{tmp_path}/{source}"]), "Photos|contains no photos")
     refused(lambda: read_photo(f"{tmp_path}/{source}"), "cannot be read|does not exist|is a folder")
 
 
@@ -433,7 +433,7 @@ def test_a_name_that_is_no_utf8_is_refused_and_may_be_skipped(tmp_path: Path, na
 def test_many_bad_photos_give_one_error(tmp_path: Path, number: int) -> None:
     for index in range(number):
         (tmp_path / f"{index}.png").write_bytes(b"no photo")
-    refused(lambda: load(tmp_path, bad_images="refuse"), "0.png|holds no photos")
+    refused(lambda: load(tmp_path, bad_images="refuse"), "0.png|contains no photos")
 
 
 CAPTIONS: dict[str, tuple[bytes | None, str]] = {

@@ -92,7 +92,7 @@ def test_a_photo_given_twice_is_found_once_at_its_first_place(tmp_path: Path):
 def test_missing_sources_and_empty_folders_are_refused_by_name(tmp_path: Path):
     with pytest.raises(ConfigError, match="nowhere"):
         find_photos([tmp_path / "nowhere"])
-    with pytest.raises(ConfigError, match="holds no photos.*JPEG, PNG") as caught:
+    with pytest.raises(ConfigError, match="contains no photos.*JPEG, PNG") as caught:
         find_photos([tmp_path])
     assert str(tmp_path) in caught.value.message
     with pytest.raises(ConfigError, match="no photos"):

@@ -146,7 +146,7 @@ def test_the_words_of_a_caption_that_are_cut_are_named(tmp_path: Path):
     (note,) = photo.notes
     assert note.code == "caption_cut"
     assert "79 tokens of at most 77" in note.message
-    assert note.message.endswith('lost is "red ball".')
+    assert note.message.endswith('cut off: "red ball".')
 
 
 def test_a_word_that_fits_only_in_part_counts_as_lost():

@@ -135,7 +135,7 @@ def test_long_prompt_keeps_75_tokens_and_the_end() -> None:
 
 
 def test_lone_surrogate_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="half a character"):
+    with pytest.raises(ConfigError, match="an invalid character"):
         tokenizer.encode("a \ud83d dog")
 
 

@@ -128,21 +128,24 @@ def test_any_events_file_ends_in_events(content: bytes) -> None:
 # Class sets
 
 SET_FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "is no valid JSON"),
-    "list": (b"[]", "is no JSON object"),
-    "null": (b"null", "is no JSON object"),
-    "text": (b'"a photo of a dog"', "is no JSON object"),
-    "cut": (b'{"class_prompt": "a', "is no valid JSON"),
-    "latin-1": (b'{"class_prompt": "\xe9"}', "is no valid JSON"),
+    "empty": (b"", "is not valid JSON"),
+    "list": (b"[]", "is not a JSON object"),
+    "null": (b"null", "is not a JSON object"),
+    "text": (b'"a photo of a dog"', "is not a JSON object"),
+    "cut": (b'{"class_prompt": "a', "is not valid JSON"),
+    "latin-1": (b'{"class_prompt": "\xe9"}', "is not valid JSON"),
     "deep": (b"[" * 200_000, "nested too deeply"),
     "twice": (b'{"seed": 1, "seed": 2}', "a name occurs twice"),
     "huge": (b'{"class_prompt": "' + b"x" * 1_000_000 + b'"}', "has more than 1,000,000 bytes"),
-    "other prompt": (b'{"class_prompt": "a photo of a cat"}', "were made with class_prompt"),
-    "prompt is a list": (b'{"class_prompt": ["a photo of a dog"]}', "were made with class_prompt"),
-    "prompt is null": (b'{"class_prompt": null}', "were made with class_prompt None"),
+    "other prompt": (b'{"class_prompt": "a photo of a cat"}', "were generated with class_prompt"),
+    "prompt is a list": (
+        b'{"class_prompt": ["a photo of a dog"]}',
+        "were generated with class_prompt",
+    ),
+    "prompt is null": (b'{"class_prompt": null}', "were generated with class_prompt None"),
     "long prompt": (b'{"class_prompt": "' + b"x" * 900_000 + b'"}', "class_prompt 'xxx"),
-    "control": (b'{"class_prompt": "\\u001b[2J\\n\\ud800"}', "were made with class_prompt"),
-    "other base": (b'{"base": "../../x"}', "were made with base"),
+    "control": (b'{"class_prompt": "\\u001b[2J\\n\\ud800"}', "were generated with class_prompt"),
+    "other base": (b'{"base": "../../x"}', "were generated with base"),
 }
 
 
@@ -177,9 +180,9 @@ def test_a_class_set_uses_no_name_that_its_file_states(tmp_path: Path) -> None:
 
 CLASS_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda path: path.rmdir(), "No such file|cannot find"),
-    "empty": (lambda path: None, "holds no photos"),
-    "only captions": (lambda path: (path / "a.txt").write_text("a dog"), "holds no photos"),
-    "only folders": (lambda path: (path / "a.png").mkdir(), "holds no photos"),
+    "empty": (lambda path: None, "contains no photos"),
+    "only captions": (lambda path: (path / "a.txt").write_text("a dog"), "contains no photos"),
+    "only folders": (lambda path: (path / "a.png").mkdir(), "contains no photos"),
 }
 
 

@@ -69,7 +69,7 @@ def test_what_helps_is_named_with_the_least_harmful_first(make_config: ConfigMak
     totals = [change.total_bytes for change in changes]
     assert totals == sorted(totals, reverse=True)
     assert all(change.saved_bytes > 0 for change in changes)
-    assert "Even so it does not fit" in describe_plan(to_document(make_plan(config, short)))
+    assert "Even so, it does not fit" in describe_plan(to_document(make_plan(config, short)))
 
 
 def test_changes_end_where_the_plan_fits(make_config: ConfigMaker) -> None:

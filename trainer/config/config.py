@@ -1,4 +1,4 @@
-"""The complete description of one training, checked; JSON in and out."""
+"""The complete, checked configuration of one training, read from and written as JSON."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ OF_CONCEPT = ("instance", "prior")
 
 @dataclass(frozen=True)
 class Config:
-    """One training, complete and checked.
+    """The complete, checked configuration of one training.
 
-    In JSON, settings may stand in their groups or flat. One concept needs no list: its settings
-    stand with the others. With a list `concepts`, the settings of a concept that stand outside of
-    the list apply to every concept that does not set them itself.
+    In JSON, settings may be grouped or flat. A single concept needs no list: its settings are
+    given with the others. With a list `concepts`, concept settings outside the list apply to
+    every concept that does not set them itself.
     """
 
     model: ModelConfig
@@ -89,22 +89,22 @@ class Config:
         return any(concept.prior.enabled for concept in self.concepts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The nested form, by group; one concept without a list."""
+        """Return the settings by group; a single concept without a list."""
         document = json.loads(json.dumps(dataclasses.asdict(self)))
         concepts = document.pop(CONCEPTS)
         document |= {CONCEPTS: concepts} if len(concepts) > 1 else concepts[0]
         return {name: document[name] for name in (*GROUPS, CONCEPTS) if name in document}
 
     def to_json(self) -> str:
-        """The nested form as JSON text."""
+        """Return the settings by group as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Config:
-        """Build from flat values by setting name; texts are read as the setting's own type.
+        """Build from flat values by setting name; strings are read as the setting's own type.
 
         Raises:
-            ConfigError: an unknown name, a missing or a bad value.
+            ConfigError: a name is unknown, or a value is missing or bad.
         """
         known = {spec.name for _, spec in all_settings()}
         check_names(values, known | {CONCEPTS})
@@ -127,18 +127,18 @@ class Config:
         return cls.from_dict(parse_document(text))
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its name; several concepts as a list of such mappings."""
+        """Return every setting by name; several concepts as a list of such mappings."""
         return flatten(self.to_dict())
 
     def with_values(self, **values: Any) -> Config:
-        """Return the same with some settings changed, those of a concept in every concept."""
+        """Return a copy with some settings changed; those of a concept change in every concept."""
         flat = self.flat()
         for concept in flat.get(CONCEPTS, ()):
             concept |= {name: value for name, value in values.items() if name in concept}
         return Config.from_values(flat | values)
 
     def with_paths(self, change: Callable[[str], str]) -> Config:
-        """Return the same with every path changed."""
+        """Return a copy with every path changed."""
         values = self.flat()
         for concept in values.get(CONCEPTS, [values]):
             concept["instance_images"] = [change(path) for path in concept["instance_images"]]
@@ -153,7 +153,7 @@ class Config:
 def read_concepts(
     shared: Mapping[str, Any], listed: Sequence[Mapping[str, Any]] | None
 ) -> tuple[ConceptConfig, ...]:
-    """The concepts, each from its own flat values on top of the shared ones."""
+    """Return the concepts, each from the shared flat values overridden by its own."""
     if listed is None:
         return (read_concept(shared),)
     if not isinstance(listed, (list, tuple)) or not all(isinstance(own, dict) for own in listed):
@@ -176,7 +176,7 @@ def read_concept(values: Mapping[str, Any]) -> ConceptConfig:
 
 
 def with_place(index: int, count: int, action: Callable[[], Group]) -> Group:
-    """Do something for one of several concepts; its errors say which."""
+    """Run an action for one of several concepts; its errors say for which."""
     try:
         return action()
     except ConfigError as error:
@@ -186,10 +186,10 @@ def with_place(index: int, count: int, action: Callable[[], Group]) -> Group:
 
 
 def read_group(group: type[Group], values: Mapping[str, Any]) -> Group:
-    """Build one group from flat values by setting name, and check it; others are left alone.
+    """Build and check one group from flat values by setting name; other values are ignored.
 
     Raises:
-        ConfigError: a missing or a bad value.
+        ConfigError: a value is missing or bad.
     """
     found: dict[str, Any] = {}
     for spec in settings_of(group):
@@ -208,7 +208,7 @@ def check_group(group: object) -> None:
 
 
 def all_settings() -> Iterator[tuple[str, Setting]]:
-    """Every setting with the name of its group, in the order that user interfaces show."""
+    """Yield every setting with the name of its group, in the order that user interfaces show."""
     for name, group in GROUPS.items():
         yield from ((name, spec) for spec in settings_of(group))
 
@@ -228,7 +228,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """Read the settings by name from a config file, nested or flat.
 
     Raises:
-        ConfigError: it cannot be read or is not a config; names the file.
+        ConfigError: the file cannot be read or is not a config; names the file.
     """
     return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file."))
 
@@ -244,7 +244,7 @@ def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
         elif key == CONCEPTS and isinstance(value, list):
             found = {key: [flatten(own) if isinstance(own, dict) else own for own in value]}
         for name in found.keys() & flat.keys():
-            raise ConfigError(f"{name!r:.80} is given twice.", "Leave one of the two.")
+            raise ConfigError(f"{name!r:.80} is given twice.", "Remove one of the two.")
         flat |= found
     return flat
 

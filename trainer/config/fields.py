@@ -13,24 +13,24 @@ NOT_A_NUMBER = "empty or not a number"  # read from a number field that holds no
 
 
 def field_default(spec: Setting) -> Any:
-    """Returns what a setting's field shows at first."""
+    """Return what a setting's field shows at first."""
     return to_field(spec, None if spec.default is MISSING else spec.default)
 
 
 def field_minimum(spec: Setting) -> float:
-    """Returns the smallest number that a field takes; 0 stands for none."""
+    """Return the smallest number that a field takes; 0 stands for none."""
     return 0 if spec.optional or spec.minimum is None else spec.minimum
 
 
 def field_help(spec: Setting) -> str:
-    """Returns the help text, with what only a form needs to explain."""
+    """Return the help text, with what only a form needs to explain."""
     if spec.type is tuple:
         return f"{spec.help} One per line."
     return f"{spec.help} 0: none." if spec.optional and is_number(spec) else spec.help
 
 
 def to_field(spec: Setting, value: Any) -> Any:
-    """Returns what a field shows for a value: none as 0 or empty, a list as one item per line."""
+    """Return what a field shows for a value: none as 0 or empty, a list as one item per line."""
     if spec.type is tuple:
         return "\n".join(value or ())
     if value is None:
@@ -39,7 +39,7 @@ def to_field(spec: Setting, value: Any) -> Any:
 
 
 def from_field(spec: Setting, content: Any) -> Any:
-    """Returns the value that a field holds, not yet checked.
+    """Return the value that a field holds, not yet checked.
 
     An unreadable number is returned as `NOT_A_NUMBER`: the check refuses it where the setting is
     used, so that a field that does not matter for a job does not stop it.

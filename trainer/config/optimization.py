@@ -1,4 +1,4 @@
-"""The optimization."""
+"""The settings of the optimization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LRSchedule = Literal["constant", "cosine", "linear"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The optimization."""
+    """Steps, learning rates, batch size, loss and precision of the optimization."""
 
     max_train_steps: int = setting(
         800, minimum=1, maximum=1_000_000, help="Optimizer steps; about 100 to 200 per photo."
@@ -27,7 +27,7 @@ class TrainingConfig:
         5e-5, above=0, maximum=1, help="Learning rate for the text encoder LoRA.", advanced=True
     )
     train_batch_size: int = setting(
-        1, minimum=1, maximum=64, help="Photos per forward pass. Class images come on top."
+        1, minimum=1, maximum=64, help="Photos per forward pass. Class images are added to these."
     )
     gradient_accumulation_steps: int = setting(
         1, minimum=1, maximum=256, help="Forward passes per optimizer step.", advanced=True
@@ -36,7 +36,11 @@ class TrainingConfig:
         "constant", help="Learning rate schedule after warm-up.", advanced=True
     )
     lr_warmup_steps: int = setting(
-        0, minimum=0, maximum=100_000, help="Steps until the full learning rate.", advanced=True
+        0,
+        minimum=0,
+        maximum=100_000,
+        help="Steps until the full learning rate is reached.",
+        advanced=True,
     )
     weight_decay: float = setting(
         0.01, minimum=0, maximum=1, help="Weight decay of AdamW.", advanced=True
@@ -59,7 +63,7 @@ class TrainingConfig:
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = setting(
         "auto",
-        help="Needs less memory and is about 40 % slower. auto: on where memory is short.",
+        help="Uses less memory and is about 40% slower. auto: on if memory is short.",
         advanced=True,
     )
     seed: int = setting(0, minimum=0, maximum=2**32 - 1, help="Same seed, same LoRA.")

@@ -1,4 +1,4 @@
-"""What is kept of a training."""
+"""The settings of what a training saves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["ResultConfig", "check_output"]
 
 @dataclass(frozen=True)
 class ResultConfig:
-    """What is kept."""
+    """The output file and the checkpoints of a training."""
 
-    output: str = setting(help="File to write; its name ends in .safetensors.")
+    output: str = setting(help="Output file; its name must end in .safetensors.")
     save_every: int | None = setting(
         200,
         minimum=1,
@@ -26,7 +26,7 @@ class ResultConfig:
     checkpoints_total_limit: int = setting(
         2, minimum=1, maximum=1000, help="Checkpoints kept in the run folder.", advanced=True
     )
-    description: str = setting("", help="Free text for the file's card.", advanced=True)
+    description: str = setting("", help="Free text shown on the file's card.", advanced=True)
 
 
 def check_output(output: str) -> None:

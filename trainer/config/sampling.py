@@ -1,4 +1,4 @@
-"""Images sampled while training."""
+"""The settings of the images sampled during training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["SampleConfig"]
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """Images sampled while training, always with the same seeds."""
+    """The images sampled during training, always with the same seeds."""
 
     sample_every: int | None = setting(
         200, minimum=1, maximum=1_000_000, help="Steps between samples. None: only at the end."

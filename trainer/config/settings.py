@@ -1,4 +1,4 @@
-"""What one setting is: its type, bounds and help text, and how a value is read and checked."""
+"""Settings: type, bounds and help text, and how a value is read and checked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,18 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 
-MAX_TEXT = 8192  # characters; a prompt is read to about 400, a path to 4096
-UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # NUL and halves of characters: in no path, no prompt
+__all__ = [
+    "Setting",
+    "check_text",
+    "check_value",
+    "nearest",
+    "parse_value",
+    "setting",
+    "settings_of",
+]
+
+MAX_TEXT = 8192  # characters; a text encoder reads about 400 of a prompt, a path has up to 4096
+UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # NUL and lone surrogates: in no path or prompt
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,9 @@ class Setting:
 
     Args:
         type: the value's plain type: str, int, float, bool or tuple (of str).
-        choices: the allowed texts, if they are few.
-        minimum: smallest allowed value; `above` excludes its own value.
-        advanced: shown behind "advanced" in user interfaces.
+        choices: the allowed strings, if they are few.
+        minimum: smallest allowed value, included; `above` is excluded.
+        advanced: shown under "advanced" in user interfaces.
     """
 
     name: str
@@ -43,21 +53,23 @@ class Setting:
 
     @property
     def required(self) -> bool:
+        """Whether the setting has no default."""
         return self.default is MISSING
 
     @property
     def flag(self) -> str:
+        """The setting's flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
 
 def setting(default: Any = MISSING, *, help: str, **details: Any) -> Any:
-    """A dataclass field that carries the help text and bounds of a `Setting`."""
+    """Return a dataclass field that carries the help text and bounds of a `Setting`."""
     return field(default=default, metadata={"help": help, **details})
 
 
 @cache
 def settings_of(group: type) -> tuple[Setting, ...]:
-    """The settings of one config dataclass, in order."""
+    """Return the settings of one config dataclass, in order."""
     hints = typing.get_type_hints(group)
     return tuple(read_field(spec, hints[spec.name]) for spec in fields(group))
 
@@ -76,7 +88,11 @@ def read_field(spec: Field[Any], hint: Any) -> Setting:
 
 
 def parse_value(spec: Setting, value: Any) -> Any:
-    """Read a text (or a JSON value) as the setting's own type; other types pass on to the check."""
+    """Read a string or a JSON value as the setting's own type; other types are left to the check.
+
+    Raises:
+        ConfigError: the string cannot be read as that type.
+    """
     if value is None or (spec.optional and value in ("", "none")):
         return None
     if spec.type is tuple:
@@ -108,7 +124,7 @@ def parse_bool(text: str) -> bool:
 
 
 def check_value(spec: Setting, value: Any) -> None:
-    """Raise ConfigError when a value has the wrong type or lies outside the setting's bounds."""
+    """Raise ConfigError if a value has the wrong type or is outside the setting's bounds."""
     if value is None and spec.optional:
         return
     if not has_type(spec, value) or not within_bounds(spec, value):
@@ -122,11 +138,12 @@ def texts_of(spec: Setting, value: Any) -> tuple[str, ...]:
 
 
 def check_text(name: str, text: str) -> None:
+    """Raise ConfigError for a text that is too long or contains characters that fit nowhere."""
     if len(text) > MAX_TEXT:
         raise ConfigError(f"{name} has {len(text):,} characters.", f"Give at most {MAX_TEXT:,}.")
     if found := UNFIT.search(text):
         raise ConfigError(
-            f"{name} contains {found.group()!r}, which is no character.",
+            f"{name} contains {found.group()!r}, which is not a valid character.",
             "Type it again; rename a file whose name has such bytes.",
         )
 
@@ -150,29 +167,29 @@ def within_bounds(spec: Setting, value: Any) -> bool:
 
 
 def describe(spec: Setting) -> str:
-    """Say in words what values a setting takes."""
+    """Return in words which values a setting takes."""
     if spec.choices:
         return "one of " + ", ".join(spec.choices)
     names = {
         int: "a whole number",
         float: "a number",
         bool: "true or false",
-        tuple: "a list of texts",
+        tuple: "a list of strings",
     }
-    parts = [names.get(spec.type, "a text")]
+    parts = [names.get(spec.type, "a string")]
     if spec.multiple_of is not None:
-        parts.append(f"that is a multiple of {spec.multiple_of}")
+        parts.append(f"a multiple of {spec.multiple_of}")
     if spec.above is not None:
         parts.append(f"above {spec.above:g}")
     if spec.minimum is not None:
-        parts.append(f"of at least {spec.minimum:g}")
+        parts.append(f"at least {spec.minimum:g}")
     if spec.maximum is not None:
-        parts.append(f"of at most {spec.maximum:g}")
-    return " ".join(parts) + (", or none" if spec.optional else "")
+        parts.append(f"at most {spec.maximum:g}")
+    return ", ".join(parts) + (", or none" if spec.optional else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is meant, for the hint of an error."""
+    """Return the hint for an unknown name: the known name most like it, else all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name[:80], known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else "Known are: " + ", ".join(known) + "."
+    return f"Did you mean {close[0]!r}?" if close else "Known names: " + ", ".join(known) + "."

@@ -1,4 +1,4 @@
-"""What is trained, and how large it is."""
+"""The settings of what is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LoraConfig"]
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The adapter that is trained."""
+    """The size and scope of the LoRA."""
 
     rank: int = setting(
         16,
@@ -21,7 +21,7 @@ class LoraConfig:
         help="Size of the LoRA. A higher rank holds more detail and overfits sooner.",
     )
     alpha: float | None = setting(
-        None, above=0, maximum=1024, help="Scale is alpha / rank. None: same as rank.",
+        None, above=0, maximum=1024, help="The LoRA is scaled by alpha / rank. None: same as rank.",
         advanced=True,
     )  # fmt: skip
     train_text_encoder: bool = setting(
@@ -33,5 +33,5 @@ class LoraConfig:
 
     @property
     def effective_alpha(self) -> float:
-        """Alpha as it is used: the rank where none is set."""
+        """The alpha in effect: the rank if none is set."""
         return float(self.rank) if self.alpha is None else self.alpha

@@ -1,4 +1,4 @@
-"""Which Python the worker runs in: a private environment beside the pack, apart from any host's."""
+"""The Python that the worker runs in: a private environment in the pack, separate from any host."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from ..errors import ConfigError
 from .installer import Installer, locked, python_in
 from .torch_source import TorchSource, expose_host_torch, torch_sources
 
+__all__ = [
+    "PACK",
+    "build",
+    "check_ready",
+    "doctor",
+    "install_dev",
+    "is_ready",
+    "missing",
+    "worker_command",
+    "worker_env",
+]
+
 PACK = Path(__file__).absolute().parents[2]
 ENVIRONMENT = PACK / ".venv"
 MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment
@@ -27,7 +39,7 @@ MALLOC_THRESHOLD = str(2**30)
 
 
 def is_ready() -> bool:
-    """Whether the worker can run; imports nothing."""
+    """Whether the environment is complete and current; imports nothing."""
     if override():
         return interpreter().is_file()
     marker = read_marker()
@@ -40,28 +52,28 @@ def is_ready() -> bool:
 
 
 def interpreter() -> Path:
-    """The worker's Python: the environment's, or the one that DREAMBOOTH_PYTHON names."""
+    """Return the worker's Python: the environment's, or the one that DREAMBOOTH_PYTHON names."""
     return Path(override() or python_in(ENVIRONMENT))
 
 
 def override() -> str:
-    """A Python that has all the packages already, instead of the environment; empty: none."""
+    """Return a Python that already has all packages, to use instead; empty: none."""
     return os.environ.get("DREAMBOOTH_PYTHON", "")
 
 
 def worker_command(*arguments: str) -> list[str]:
-    """The command that runs the worker's Python with arguments such as "-m", "trainer.worker"."""
+    """Return the command that runs the worker's Python, with arguments such as "-m", "trainer"."""
     return [str(interpreter()), "-s", "-X", "utf8", *arguments]
 
 
 def worker_env() -> dict[str, str]:
-    """Environment variables of the worker: none of the host's Python paths, and no network."""
+    """Return the worker's environment variables: no Python paths of the host, no network."""
     inherited = {name: value for name, value in os.environ.items() if name not in HOST_VARIABLES}
     return {
         **allocator_env(),
         **inherited,
         "PYTHONPATH": str(PACK),
-        "PYTHONSAFEPATH": "1",  # the folder that the host was started in hides no module
+        "PYTHONSAFEPATH": "1",  # the folder that the host was started in must not hide a module
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -69,12 +81,12 @@ def worker_env() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "MPLBACKEND": "Agg",  # a notebook's is a module that only the notebook has
+        "MPLBACKEND": "Agg",  # a notebook sets a module that only the notebook has
     }
 
 
 def allocator_env() -> dict[str, str]:
-    """Let glibc keep freed memory: each step needs it again, and mapping it anew takes a sixth."""
+    """Make glibc keep freed memory: mapping it again at each step takes a sixth of the time."""
     if sys.platform != "linux" or "LD_PRELOAD" in os.environ:
         return {}
     return {
@@ -84,7 +96,7 @@ def allocator_env() -> dict[str, str]:
 
 
 def check_ready() -> None:
-    """Refuse to go on without an environment.
+    """Refuse to continue without an environment.
 
     Raises:
         ConfigError: says how to install it.
@@ -92,13 +104,13 @@ def check_ready() -> None:
     if is_ready():
         return
     if override():
-        raise ConfigError(f"DREAMBOOTH_PYTHON {override()!r} is no file.", "Give a Python.")
+        raise ConfigError(f"DREAMBOOTH_PYTHON {override()!r} is not a file.", "Set it to a Python.")
     state = "is out of date" if MARKER.exists() else "is not installed"
     raise ConfigError(f"The trainer's environment {state}.", f"Run: {install_command()}")
 
 
 def missing() -> str | None:
-    """What is missing and how to install it, in one line; None when the worker can run."""
+    """Return in one line what is missing and how to install it; None if the worker can run."""
     try:
         check_ready()
     except ConfigError as error:
@@ -112,15 +124,15 @@ def install_command() -> str:
 
 
 def build(report: Callable[[str], None]) -> None:
-    """Install the environment unless it is ready; takes minutes and the network.
+    """Install the environment unless it is ready; takes minutes and needs the network.
 
     Args:
-        report: told in single lines what is being done.
+        report: called with one line for each thing that is being done.
 
     Raises:
-        ConfigError: what could not be installed; nothing half-built is taken for ready.
+        ConfigError: says what could not be installed; a half-built environment is never ready.
     """
-    if sys.version_info < (3, 10):  # noqa: UP036 - whoever starts install.py may have less
+    if sys.version_info < (3, 10):  # noqa: UP036 - install.py may be run by an older one
         raise ConfigError(f"This is Python {sys.version.split()[0]}.", "Use Python 3.10 or newer.")
     if override():
         return check_ready()
@@ -131,16 +143,16 @@ def build(report: Callable[[str], None]) -> None:
     try:
         with locked(LOCK, report):
             if not is_ready():
-                build_anew(report)
+                rebuild(report)
     except OSError as error:
         raise ConfigError(
             f"The environment cannot be written: {error}.",
-            "End running trainings and check the folder's permissions and the free disk space.",
+            "Stop running trainings, and check the folder's permissions and the free disk space.",
         ) from error
 
 
-def build_anew(report: Callable[[str], None]) -> None:
-    """Install with the best source of torch whose packages can then be imported."""
+def rebuild(report: Callable[[str], None]) -> None:
+    """Install with the best torch with which all packages can be imported."""
     MARKER.unlink(missing_ok=True)
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
     for source in torch_sources(tested_version("torch")):
@@ -150,12 +162,12 @@ def build_anew(report: Callable[[str], None]) -> None:
         if problem is None:
             write_marker(source)
             return report("The trainer's environment is ready.")
-        report(f"It cannot be used with {source}: {problem}.")
-    raise ConfigError("The installed packages cannot be used.", f"The log is {LOG}.")
+        report(f"It does not work with {source}: {problem}.")
+    raise ConfigError("The installed packages do not work.", f"See the log: {LOG}.")
 
 
 def fill(installer: Installer, source: TorchSource) -> None:
-    """Make the environment anew, and install torch and then the rest at the tested versions."""
+    """Create an empty environment; install torch, then the rest at the tested versions."""
     installer.create()
     CONSTRAINTS.write_text(constraints(source), "utf-8")
     if source.folder:
@@ -167,7 +179,7 @@ def fill(installer: Installer, source: TorchSource) -> None:
 
 
 def install_dev(report: Callable[[str], None]) -> None:
-    """Add what the tests need, unless it is there; another's Python is left as it is."""
+    """Install what the tests need unless it is there; the Python of an override is left alone."""
     marker, current = read_marker(), requirements_hash("dev.txt")
     if override() or marker["dev"] == current:
         return
@@ -195,7 +207,7 @@ def write_marker(source: TorchSource) -> None:
 
 
 def python_library() -> Path:
-    """A path that is there as long as the Python that runs this keeps its minor version."""
+    """Return a path that exists as long as this Python keeps its minor version."""
     if sys.platform == "win32":
         return Path(sys.base_prefix, "python{}{}.dll".format(*sys.version_info))
     return Path(os.__file__).parent
@@ -207,14 +219,14 @@ def requirements_hash(*names: str) -> str:
 
 
 def constraints(source: TorchSource) -> str:
-    """The tested versions, with the chosen torch in place of the tested one."""
+    """Return the tested versions, with the chosen torch in place of the tested one."""
     lines = (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines()
     kept = [line for line in lines if not line.startswith("torch==")]
     return "\n".join([*kept, f"torch=={source.version}", ""])
 
 
 def tested_version(package: str) -> str:
-    """The exact version that requirements/tested.txt names."""
+    """Return the exact version that requirements/tested.txt names."""
     for line in (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines():
         name, _, version = line.partition("==")
         if name == package:
@@ -223,7 +235,7 @@ def tested_version(package: str) -> str:
 
 
 def doctor() -> str:
-    """Say what this machine has, and what will be used, in lines for a person."""
+    """Return in lines for a person what this machine has and what will be used."""
     from .machine import describe_host, describe_worker
 
     lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]

@@ -1,4 +1,4 @@
-"""The steps that make a private Python environment: create it, fill it by pip, check it."""
+"""The steps that build a private Python environment: create it, fill it with pip, check it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..files.lock import Lock
 
+__all__ = ["Installer", "locked", "python_in"]
+
 Report = Callable[[str], None]
 
 WINDOWS = sys.platform == "win32"
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
 INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
 POLL_SEC = 0.5
-SHORTER_PATH = "Move the host's folder nearer to the drive's root, or turn on Windows' long paths"
+SHORTER_PATH = "Move the host's folder closer to the drive's root, or enable long paths in Windows"
 IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
 
 
@@ -33,9 +35,9 @@ class Installer:
 
     Args:
         folder: where the environment is, or will be.
-        log: file that gets all output of pip.
-        env: environment variables for every process.
-        report: told what is being done.
+        log: file that receives all of pip's output.
+        env: environment variables of every process.
+        report: called with one line for each thing that is being done.
     """
 
     folder: Path
@@ -45,19 +47,21 @@ class Installer:
 
     @property
     def python(self) -> Path:
+        """The environment's interpreter."""
         return python_in(self.folder)
 
     @property
     def site_packages(self) -> Path:
+        """The folder of the environment's packages."""
         if WINDOWS:
             return self.folder / "Lib/site-packages"
         return next(self.folder.glob("lib/python*/site-packages"))
 
     def create(self) -> None:
-        """Make the environment anew, without packages.
+        """Create the environment without packages, in place of an existing one.
 
         Raises:
-            ConfigError: the running Python cannot make one.
+            ConfigError: the running Python cannot create one.
         """
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -71,7 +75,7 @@ class Installer:
             raise ConfigError(f"{sys.executable} has no module venv.", "Install python3-venv.")
 
     def install(self, *arguments: str) -> None:
-        """Install packages by pip: the environment's own, or the running Python's.
+        """Install packages with the environment's own pip, or the running Python's.
 
         Raises:
             ConfigError: says what pip could not fetch or install.
@@ -85,11 +89,12 @@ class Installer:
         self.must(command, "install the trainer's packages")
 
     def import_error(self) -> str | None:
-        """What keeps the installed packages from being imported; None: nothing does."""
+        """Return why the installed packages cannot be imported; None if they can."""
         code, lines = self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"])
         return last_error(lines) if code else None
 
     def must(self, command: list[str], purpose: str) -> None:
+        """Run a command and raise ConfigError, with a remedy, if it fails."""
         code, lines = self.run(command)
         if code:
             raise ConfigError(
@@ -98,7 +103,7 @@ class Installer:
             )
 
     def run(self, command: list[str]) -> tuple[int, list[str]]:
-        """Run a command and log all that it prints; gives its exit code and its lines."""
+        """Run a command, log its output, and return its exit code and its lines."""
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -113,6 +118,7 @@ class Installer:
         return process.returncode, lines
 
     def heard(self, stream: Iterable[str]) -> Iterator[str]:
+        """Yield the lines of a stream as they come; log them and report large downloads."""
         with self.log.open("a", encoding="utf-8") as log:
             for line in stream:
                 log.write(line)
@@ -122,7 +128,7 @@ class Installer:
 
 
 def python_in(folder: Path) -> Path:
-    """The interpreter of an environment: a venv, or a copied embedded Python on Windows."""
+    """Return the interpreter of a venv or, on Windows, of a copied embedded Python."""
     if not WINDOWS:
         return folder / "bin/python"
     copied = folder / "python.exe"
@@ -138,15 +144,15 @@ def has_pip(site_packages: Path) -> bool:
 
 
 def embedded(prefix: Path) -> bool:
-    """Whether a Python is Windows' embeddable build: a flat folder with a file of its paths."""
+    """Whether a Python is Windows' embeddable build: a flat folder with a file that lists paths."""
     return any(prefix.glob("python*._pth"))
 
 
 def copy_embedded(prefix: Path, folder: Path) -> None:
-    """Make an environment of the embeddable build, which has no venv: its files, other paths.
+    """Copy the embeddable build, which has no venv, and give it paths of its own.
 
-    Its packages lie in folders, so the copied files are the interpreter alone. It reads no
-    environment variables: the pack's root must stand among its paths.
+    Its packages are in folders, so copying only files copies only the interpreter. It ignores
+    environment variables, so the pack's root has to be one of its paths.
     """
     folder.mkdir()
     for file in prefix.iterdir():
@@ -159,28 +165,28 @@ def copy_embedded(prefix: Path, folder: Path) -> None:
 
 
 def remedy(lines: list[str]) -> str:
-    """What may help against what pip says."""
+    """Return what may help against an error of pip."""
     if any("Windows Long Path" in line for line in lines):  # pip's own guess
         return SHORTER_PATH
     if any("No matching distribution" in line for line in lines):
-        python = f"Python {sys.version.split()[0]} of {struct.calcsize('P') * 8} bits"
+        python = f"{struct.calcsize('P') * 8}-bit Python {sys.version.split()[0]}"
         return (
-            f"Check the network connection; if it works, there is none for {python} on "
+            f"Check the network connection; if it works, there is no build for {python} on "
             f"{platform.system()} {platform.machine()}: use a 64-bit Python 3.10 to 3.13"
         )
     return "Check the network connection and the disk space"
 
 
 def last_error(lines: list[str]) -> str:
-    """What matters of an output: pip's first error, else the last line."""
-    told = [line.strip() for line in lines if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
-    return (errors[:1] or told or ["no output"])[-1].rstrip(".")
+    """Return pip's first error, else the last line."""
+    printed = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in printed if line.startswith("ERROR: ")]
+    return (errors[:1] or printed or ["no output"])[-1].rstrip(".")
 
 
 @contextmanager
 def locked(path: Path, report: Report) -> Iterator[None]:
-    """Hold a file's lock, which ends with the process; wait while another process holds it."""
+    """Hold a file's lock, which ends with the process; wait until no other process holds it."""
     lock = Lock(path)
     if not lock.take():
         report("Another process is installing the environment; waiting for it.")

@@ -1,4 +1,4 @@
-"""What a machine and its Python have, in lines for a person."""
+"""Describes a machine and its Python in lines for a person."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .torch_source import has_nvidia_gpu
+
+__all__ = ["describe_host", "describe_worker"]
 
 GIB = 1024**3
 HOST_FOLDERS = {"custom_nodes": "ComfyUI", "extensions": "AUTOMATIC1111 or Forge"}
@@ -41,7 +43,7 @@ print(json.dumps({
 
 
 def describe_host(pack: Path) -> list[str]:
-    """Where the pack lies, and which Python asks."""
+    """Return where the pack is, its host, the system and the running Python."""
     host = HOST_FOLDERS.get(pack.parent.name, "none; used from the terminal")
     return [
         f"Pack: {pack}",
@@ -52,10 +54,10 @@ def describe_host(pack: Path) -> list[str]:
 
 
 def describe_worker(command: list[str], env: Mapping[str, str]) -> list[str]:
-    """What the worker's Python has and can use.
+    """Return what the worker's Python has and can use.
 
     Args:
-        command: the worker's Python, without a program.
+        command: the command of the worker's Python, without a program to run.
     """
     answer = subprocess.run(
         [*command, "-c", PROBE, *PARTS, *OPTIONAL],

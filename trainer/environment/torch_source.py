@@ -1,4 +1,4 @@
-"""Which torch the environment gets: the host's where its version was tested, else its own."""
+"""The torch of the environment: the host's if its version was tested, else one of its own."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tried
-ON_WINDOWS = "2.12.1"  # 2.13's licences lie so deep that Windows refuses their paths
+__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources"]
+
+OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tested
+ON_WINDOWS = "2.12.1"  # 2.13's license files are nested so deep that Windows refuses their paths
 INDEX = "https://download.pytorch.org/whl"
 TIMEOUT_SEC = 5
-GPU_TIMEOUT_SEC = 60  # a driver that wakes up first
+GPU_TIMEOUT_SEC = 60  # the driver may have to wake up first
 TURING = 7.5  # the oldest capability for which torch's builds for CUDA 13 have code
 BLACKWELL = 10.0  # the first for which its build for CUDA 12.6 has none
 CUDA_13_DRIVER = 580
-BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # lie beside torch
+BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # next to torch
 
 
 @dataclass(frozen=True)
 class TorchSource:
-    """Where torch comes from.
+    """A torch to install, or the host's to use in place.
 
     Args:
-        version: as pip knows it, such as 2.13.0 or 2.13.0+cu130.
-        folder: the host's site-packages whose torch is used in place; empty: torch is installed.
-        index: package index to look in besides PyPI.
+        version: as pip writes it, such as 2.13.0 or 2.13.0+cu130.
+        folder: the host's site-packages whose torch is used; empty: torch is installed.
+        index: package index to search in addition to PyPI.
     """
 
     version: str
@@ -40,15 +42,15 @@ class TorchSource:
         return f"the host's torch {self.version}" if self.folder else f"torch {self.version}"
 
     def still_there(self) -> bool:
-        """Whether the host still has this very torch; what was installed by us always is."""
+        """Whether the host still has this exact torch; always true of one that we installed."""
         return not self.folder or Path(self.folder, f"torch-{self.version}.dist-info").is_dir()
 
 
 def torch_sources(tested: str) -> Iterator[TorchSource]:
-    """The torch to use, best first.
+    """Yield the torch to use, best first.
 
     Args:
-        tested: the version to install where the host's own will not do.
+        tested: the version to install if the host's cannot be used.
     """
     if host := host_torch():
         yield host
@@ -56,7 +58,7 @@ def torch_sources(tested: str) -> Iterator[TorchSource]:
 
 
 def host_torch() -> TorchSource | None:
-    """The torch of the running Python if its version was tested; it is not imported."""
+    """Return the running Python's torch if its version was tested, without importing it."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -78,7 +80,7 @@ class Gpu:
     """An NVIDIA GPU.
 
     Args:
-        capability: NVIDIA's number for what it can compute, 8.6 for most of the RTX 30 series.
+        capability: its CUDA compute capability, 8.6 for most of the RTX 30 series.
         driver: its driver's major version.
     """
 
@@ -87,7 +89,7 @@ class Gpu:
 
     @property
     def needs_cuda_12(self) -> bool:
-        """Whether torch's usual build, for CUDA 13, fails on it, and the one for CUDA 12 does not.
+        """Whether torch's usual build, for CUDA 13, fails on it and the one for CUDA 12 works.
 
         Source: PyTorch's RELEASE.md, CUDA support matrix; CUDA 13's release notes.
         """
@@ -96,17 +98,17 @@ class Gpu:
 
 
 def own_torch(tested: str) -> TorchSource:
-    """The build of torch for this machine's system and GPU."""
+    """Return the build of torch for this machine's system and GPU."""
     version = ON_WINDOWS if sys.platform == "win32" else tested
     if has_nvidia_gpu():
-        best = max(nvidia_gpus(), default=None)  # torch, too, takes the fastest first
+        best = max(nvidia_gpus(), default=None)  # torch also uses the fastest first
         if best and best.needs_cuda_12:
             return TorchSource(f"{version}+cu126", index=f"{INDEX}/cu126")
         if sys.platform == "win32":  # PyPI has no CUDA build for Windows
             return TorchSource(f"{version}+cu130", index=f"{INDEX}/cu130")
         return TorchSource(version)
     if sys.platform == "linux" and reachable(f"{INDEX}/cpu/torch/"):
-        return TorchSource(version, index=f"{INDEX}/cpu")  # PyPI's is CUDA's, gigabytes larger
+        return TorchSource(version, index=f"{INDEX}/cpu")  # PyPI's CUDA build is gigabytes larger
     return TorchSource(version)
 
 
@@ -121,7 +123,7 @@ def has_nvidia_gpu() -> bool:
 
 
 def nvidia_gpus() -> list[Gpu]:
-    """The GPUs that the driver's own tool lists; none where it is too old to tell, or not there."""
+    """Return the GPUs that nvidia-smi lists; none if it is missing or too old."""
     query = ["nvidia-smi", "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=GPU_TIMEOUT_SEC)
@@ -143,10 +145,10 @@ def reachable(address: str) -> bool:
 
 
 def expose_host_torch(source: TorchSource, site_packages: Path) -> None:
-    """Let an environment import the host's torch, and nothing else of the host's.
+    """Let an environment import the host's torch, and nothing else of the host.
 
-    pip takes it for installed through a description without its binary parts; Python finds it
-    through an import hook, since a path entry would show every package of the host.
+    Metadata without its binary dependencies makes pip count it as installed. Python finds it by
+    an import hook, since a path entry would expose every package of the host.
     """
     description = site_packages / f"torch-{source.version}.dist-info"
     description.mkdir()
@@ -157,7 +159,7 @@ def expose_host_torch(source: TorchSource, site_packages: Path) -> None:
 
 
 def host_metadata(source: TorchSource) -> str:
-    """The metadata of the host's torch without the dependencies that lie beside it."""
+    """Return the metadata of the host's torch, without the dependencies installed next to it."""
     from importlib.metadata import distributions
 
     found = next(iter(distributions(name="torch", path=[source.folder])))
@@ -166,7 +168,7 @@ def host_metadata(source: TorchSource) -> str:
     return "\n".join([*lines, *(f"Requires-Dist: {line}" for line in needed), ""])
 
 
-HOOK = '''"""Finds the host's torch and what it is made of, and nothing else of the host's."""
+HOOK = '''"""Finds the host's torch and its dependencies, and nothing else of the host."""
 
 import sys
 from importlib.machinery import PathFinder

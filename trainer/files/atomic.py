@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the process, and names that are given once."""
+"""Files that are complete or absent, however the process ends, and names that are used once."""
 
 from __future__ import annotations
 
@@ -15,22 +15,38 @@ from typing import TypeVar
 from ..errors import ConfigError
 from .lock import Lock
 
+__all__ = [
+    "MARK",
+    "append_lines",
+    "check_writable",
+    "names",
+    "new_folder",
+    "numbered",
+    "remove_leftovers",
+    "replace_folder",
+    "settle",
+    "sync_files",
+    "write_atomic",
+    "write_new",
+    "write_unique",
+]
+
 MARK = os.urandom(6).hex()  # of this process, in the names of the files that it is writing
-# A virus scanner reads what is new and large, and Windows then lets nobody rename it.
+# While a virus scanner reads a new large file, Windows does not let it be renamed.
 PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10) if sys.platform == "win32" else ()
 Result = TypeVar("Result")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all; text as UTF-8."""
+    """Write a file completely or not at all; text as UTF-8."""
     write_by_rename(path, data, Path.replace)
 
 
 def write_new(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all, and never over another.
+    """Write a file completely or not at all, and never over another.
 
     Raises:
-        FileExistsError: the name was taken meanwhile.
+        FileExistsError: the name is already used.
     """
     write_by_rename(path, data, rename_new)
 
@@ -50,13 +66,13 @@ def write_by_rename(path: Path, data: bytes | str, rename: Callable[[Path, Path]
 
 
 def partial_name() -> str:
-    """A name that tells which process is writing the file."""
+    """Return a new name that shows which process is writing the file."""
     return f".{MARK}-{os.urandom(4).hex()}.partial"
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk say which file it was about."""
+    """Add the file's name to an error of the disk."""
     try:
         yield
     except OSError as error:
@@ -65,7 +81,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def patiently(action: Callable[[], Result]) -> Result:
-    """Do what another program can forbid for a moment on Windows, by looking at the file."""
+    """Retry what another program that reads the file can block for a moment on Windows."""
     for pause in PAUSES_SEC:
         try:
             return action()
@@ -75,22 +91,22 @@ def patiently(action: Callable[[], Result]) -> Result:
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Rename, but not over a file that is there."""
+    """Rename, but not over an existing file."""
     if sys.platform == "win32":
-        source.rename(target)  # refuses by itself
+        source.rename(target)  # refuses an existing target
         return
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # no hard links here, as on a memory stick: look, then rename
+    except OSError:  # no hard links here, as on a memory stick: check, then rename
         if target.exists():
             raise FileExistsError(target) from None
         source.rename(target)
 
 
 def settle(partial: Path, path: Path) -> None:
-    """Give a file that someone else's code wrote its final name, once it is on the disk."""
+    """Flush a file that a library wrote to the disk, and rename it to its final name."""
     with naming(path), partial.open("rb+") as file:
         os.fsync(file.fileno())
     patiently(lambda: partial.replace(path))
@@ -98,13 +114,13 @@ def settle(partial: Path, path: Path) -> None:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Give a folder its final name, for good."""
+    """Rename a folder to its final name, so that this survives a power failure."""
     patiently(lambda: source.replace(target))
     sync_folder(target.parent)
 
 
 def sync_files(folder: Path) -> None:
-    """Let all files that somebody else's code wrote in a folder outlive a power cut."""
+    """Flush all files in a folder that a library wrote, so that they survive a power failure."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as file:
@@ -112,7 +128,7 @@ def sync_files(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let a rename outlive a power cut; Windows and some network folders have no call for it."""
+    """Make a rename survive a power failure; Windows and some network folders cannot."""
     if os.name == "posix":
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
@@ -123,7 +139,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def append_lines(path: Path, text: str) -> None:
-    """Add whole lines; after half a line, which a killed process may leave, on a new one."""
+    """Append whole lines, on a new line if a killed process left half a line."""
     with naming(path), patiently(lambda: path.open("a+b")) as file:
         torn = False
         if file.tell():
@@ -133,9 +149,9 @@ def append_lines(path: Path, text: str) -> None:
 
 
 def remove_leftovers(lock: Lock, folders: Iterable[Path]) -> None:
-    """Remove what the lock's former holder was writing when it was killed, and sign the lock.
+    """Remove what the lock's previous holder was writing when it was killed, and sign the lock.
 
-    Other processes write in the same folders, so only files with the former holder's mark go.
+    Other processes write in the same folders, so only files with that holder's mark are removed.
     """
     if lock.former:
         for folder in folders:
@@ -145,7 +161,7 @@ def remove_leftovers(lock: Lock, folders: Iterable[Path]) -> None:
 
 
 def names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """The paths stem, stem_2, stem_3, ...; `suffix` has its dot."""
+    """Yield the paths stem, stem_2, stem_3, ...; `suffix` includes its dot."""
     yield folder / f"{stem}{suffix}"
     for number in count(2):
         yield folder / f"{stem}_{number}{suffix}"
@@ -158,11 +174,11 @@ def write_unique(
     content: Callable[[Path], bytes],
     beside: Sequence[str] = (),
 ) -> Path:
-    """Write a file under the first of its names that is free, also among several processes.
+    """Write a file under its first free name and return the path, safe among several processes.
 
     Args:
-        content: gives the data for a path.
-        beside: suffixes of files that will lie beside it, whose names must be free too.
+        content: returns the data for a path.
+        beside: suffixes of files that will be next to it, whose names must be free too.
     """
     for path in names(folder, stem, suffix):
         if not any(path.with_suffix(other).exists() for other in (suffix, *beside)):
@@ -173,17 +189,17 @@ def write_unique(
 
 
 def numbered(folder: Path, stem: str) -> list[Path]:
-    """The folders stem, stem_2, stem_3, ... in the order in which they were made."""
+    """Return the existing folders stem, stem_2, stem_3, ... in the order of their numbers."""
     own = re.compile(re.escape(stem) + r"(?:_([2-9]|[1-9][0-9]+))?")
     found = [(own.fullmatch(path.name), path) for path in folder.glob("*") if path.is_dir()]
     return [path for _, path in sorted((int(m[1] or 1), path) for m, path in found if m)]
 
 
 def new_folder(folder: Path, stem: str) -> Path:
-    """Make the folder that comes after stem, stem_2, ..., never one of another process.
+    """Create and return the next of the folders stem, stem_2, ..., never another process's.
 
     Raises:
-        ConfigError: nothing can be written there.
+        ConfigError: the folder cannot be written to.
     """
     check_writable(folder, "run folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,10 +213,10 @@ def new_folder(folder: Path, stem: str) -> Path:
 
 
 def check_writable(folder: Path, setting: str) -> None:
-    """Refuse a folder in which nothing can be written; it need not exist yet.
+    """Refuse a folder that cannot be written to; it need not exist yet.
 
     Raises:
-        ConfigError: names the setting and the reason.
+        ConfigError: names the setting and says why.
     """
     parents = (folder, *folder.absolute().parents)
     existing: Path | None = folder
@@ -208,7 +224,7 @@ def check_writable(folder: Path, setting: str) -> None:
         existing = next((parent for parent in parents if parent.exists()), None)
         if existing is None:
             raise ConfigError(f"{setting}: there is no {folder.anchor}.", "Choose another folder.")
-        probe = existing / partial_name()  # tempfile would try for ever where Windows forbids it
+        probe = existing / partial_name()  # tempfile would retry forever where Windows forbids it
         if existing == folder:
             probe.open("xb").close()
             probe.unlink()

@@ -1,4 +1,4 @@
-"""Room on disks: asked for before it is needed, and known when it is gone."""
+"""Disk space: checked before it is needed, and recognized when it runs out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+__all__ = ["SPARE_BYTES", "check_space", "free_bytes", "is_full", "require_space", "size_text"]
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
-SPARE_BYTES = 4 << 20  # for events, plots, previews and the file system's own books
+SPARE_BYTES = 4 << 20  # for events, plots, previews and the file system's own metadata
 MIB, GIB = 1 << 20, 1 << 30
 
 
@@ -21,7 +23,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def free_bytes(folder: Path) -> int:
-    """The free space on the disk of a folder that need not exist yet."""
+    """Return the free space on the disk of a folder, which need not exist yet."""
     return shutil.disk_usage(existing(folder)).free
 
 
@@ -29,20 +31,20 @@ def require_space(folder: Path, num_bytes: int) -> None:
     """Fail as a write to a full disk does, before anything is written.
 
     Raises:
-        OSError: as above.
+        OSError: ENOSPC, with the folder's name.
     """
     if free_bytes(folder) < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def check_space(needs: Sequence[tuple[Path, int]]) -> None:
-    """Refuse to begin what the disks have no room for.
+    """Refuse a run that the disks have no space for.
 
     Args:
-        needs: folders, and the bytes that will be written in each.
+        needs: folders, and the bytes that will be written to each.
 
     Raises:
-        ConfigError: names the folder, what is free and what is needed.
+        ConfigError: names the folder, the free space and the space needed.
     """
     by_disk: dict[int, int] = {}
     for folder, num_bytes in needs:
@@ -53,15 +55,15 @@ def check_space(needs: Sequence[tuple[Path, int]]) -> None:
                 f"The disk of {folder} has {size_text(free_bytes(folder))} free, and the run needs "
                 f"about {size_text(by_disk[disk])}.",
                 "Free space there or choose another folder; a lower checkpoints_total_limit or "
-                "rank needs less.",
+                "rank needs less space.",
             )
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest parent that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def size_text(num_bytes: int) -> str:
-    """Bytes in the unit that a person would choose."""
+    """Return a number of bytes in MiB or GiB."""
     return f"{num_bytes / GIB:.1f} GiB" if num_bytes >= GIB else f"{num_bytes / MIB:.0f} MiB"

@@ -1,4 +1,4 @@
-"""What a file or folder contains, as one short text."""
+"""Hashes that identify the contents of a file, a folder or a set of settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+__all__ = ["file_sha256", "model_sha256", "settings_key"]
+
 BLOCK_BYTES = 1 << 22
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, remembered in this process while size and time stay the same."""
+    """Return a file's SHA-256, cached in this process while its size and time stay the same."""
     status = path.stat()
     return remembered_sha256(path, status.st_size, status.st_mtime_ns)
 
@@ -27,7 +29,7 @@ def remembered_sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def model_sha256(path: Path) -> str:
-    """The SHA-256 of a checkpoint file, or of all configs and weights of a diffusers folder."""
+    """Return the SHA-256 of a checkpoint file, or of a diffusers folder's configs and weights."""
     if path.is_file():
         return file_sha256(path)
     files = [file for file in sorted(path.rglob("*")) if file.suffix in (".json", ".safetensors")]
@@ -35,6 +37,6 @@ def model_sha256(path: Path) -> str:
 
 
 def settings_key(settings: dict[str, Any]) -> str:
-    """One short text for a set of plain values, whatever their order."""
+    """Return a hash of plain values by name, independent of their order."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

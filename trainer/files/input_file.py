@@ -1,4 +1,4 @@
-"""A file that a user gave: opened only where it is a plain file, its JSON read within limits."""
+"""Files from the user: only regular files are opened, and JSON is read within limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from ..errors import ConfigError
 
+__all__ = ["check_is_file", "parse_json", "read_object", "unique_keys", "unreadable"]
+
 
 def check_is_file(path: Path) -> None:
-    """Refuse what is no plain file; opening a pipe would wait for ever.
+    """Refuse anything but a regular file; opening a pipe would wait forever.
 
     Raises:
         ConfigError: says what is there instead.
@@ -19,24 +21,25 @@ def check_is_file(path: Path) -> None:
         found = "file" if path.is_file() else "folder" if path.is_dir() else "other"
         if found == "other" and not path.exists():
             raise ConfigError(f"{path} does not exist.", "Check the path and the file name.")
-    except (OSError, ValueError, RuntimeError) as error:  # a bad name, or links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # a bad name, or a loop of links
         raise unreadable(path, error) from error
     if found == "folder":
         raise ConfigError(f"{path} is a folder.", "Give a file in it.")
     if found == "other":
-        raise ConfigError(f"{path} is a pipe or device, no file.", "Give a file.")
+        raise ConfigError(f"{path} is a pipe or device, not a file.", "Give a file.")
 
 
 def unreadable(path: Path, error: Exception) -> ConfigError:
+    """Return the error for a file or folder that cannot be read."""
     reason = getattr(error, "strerror", None) or error  # an OSError's text repeats the path
     return ConfigError(f"{path} cannot be read: {reason}.", "Check the path and its permissions.")
 
 
 def read_object(path: Path, max_bytes: int, hint: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object in UTF-8, with or without its mark.
+    """Read a file that contains one JSON object in UTF-8, with or without a byte order mark.
 
     Raises:
-        ConfigError: it is not there, too long, or no JSON object; `hint` says what would do.
+        ConfigError: it does not exist, is too long or is not a JSON object; `hint` says what to do.
     """
     check_is_file(path)
     try:
@@ -49,9 +52,9 @@ def read_object(path: Path, max_bytes: int, hint: str) -> dict[str, Any]:
     try:
         document = parse_json(content.decode("utf-8-sig"))
     except ValueError as error:
-        raise ConfigError(f"{path} is no valid JSON: {error}.", hint) from error
+        raise ConfigError(f"{path} is not valid JSON: {error}.", hint) from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} is no JSON object.", hint)
+        raise ConfigError(f"{path} is not a JSON object.", hint)
     return document
 
 
@@ -59,7 +62,7 @@ def parse_json(text: str) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or says something twice.
+        ValueError: it is not JSON, is nested too deeply, or has a key twice in one object.
     """
     try:
         return json.loads(text, object_pairs_hook=unique_keys)
@@ -68,6 +71,7 @@ def parse_json(text: str) -> Any:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict; raise ValueError if a key occurs twice."""
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a name occurs twice")

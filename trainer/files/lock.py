@@ -1,4 +1,4 @@
-"""Locks between processes: a file that its holder keeps locked, until it ends however it ends."""
+"""Locks between processes: a file that its holder keeps locked until it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+__all__ = ["Lock", "locked"]
+
 POLL_SEC = 0.2
 
 
 class Lock:
     """A file that one process at a time holds locked.
 
-    The holder signs it; by that the next one knows what a killed process has left behind.
+    The holder signs it, which shows the next one what a killed process has left behind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +32,7 @@ class Lock:
         return self.file is not None
 
     def take(self) -> bool:
-        """Lock the file, made if it is not there; False while another process has it."""
+        """Lock the file, creating it if needed; return False while another process holds it."""
         if self.file is None:
             file = self.path.open("a+b")
             if not try_lock(file.fileno()):
@@ -41,14 +43,14 @@ class Lock:
         return True
 
     def sign(self, text: str) -> None:
-        """Leave the holder's mark in the file."""
+        """Write the holder's mark into the file."""
         assert self.file is not None
         self.file.truncate(0)
         self.file.write(text.encode())
         self.file.flush()
 
     def release(self) -> None:
-        """Let others have it; the file stays."""
+        """Unlock the file, which stays."""
         if self.file is not None:
             self.file.close()
             self.file = None
@@ -56,7 +58,7 @@ class Lock:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None]) -> Iterator[Lock]:
-    """Hold a file's lock; `waiting` is called again and again while another process has it."""
+    """Hold a file's lock; `waiting` is called repeatedly while another process holds it."""
     lock = Lock(path)
     while not lock.take():
         waiting()
@@ -83,11 +85,11 @@ else:
     import fcntl
 
     def try_lock(descriptor: int) -> bool:
-        """Take the lock of an open file; False while another process has it."""
+        """Lock an open file; return False while another process holds the lock."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # some network folders know no locks: nothing can be said, so go on
+        except OSError:  # some network folders have no locks: nothing can be known, so continue
             return True
         return True

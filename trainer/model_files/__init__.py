@@ -1,1 +1,1 @@
-"""What a model file is, told from its header."""
+"""What a model file is, identified from its header."""

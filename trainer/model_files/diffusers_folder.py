@@ -1,4 +1,4 @@
-"""What a diffusers folder is, from its small JSON files and its weights' headers."""
+"""Identifies a diffusers folder by its small JSON files and its weights' headers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ WHOLE_FOLDER = "Download the whole folder again, or use a .safetensors checkpoin
 
 
 def identify_folder(folder: Path) -> ModelFile:
-    """Name what a diffusers folder is, by its U-Net's config.
+    """Identify a diffusers folder by its U-Net's config.
 
     Raises:
-        ConfigError: it is no diffusers folder, has no U-Net, or its weights are pickles or broken.
+        ConfigError: it is not a diffusers folder, has no U-Net, or has pickled or damaged weights.
     """
     if not is_file(folder / "model_index.json"):
         raise ConfigError(
-            f"{folder} is a folder without model_index.json, so no diffusers model.",
-            "Give a .safetensors checkpoint, or the folder that model_index.json lies in.",
+            f"{folder} is a folder without model_index.json, so it is not a diffusers model.",
+            "Give a .safetensors checkpoint, or the folder that contains model_index.json.",
         )
     pipeline = read_json(folder / "model_index.json").get("_class_name")
     if not is_file(folder / "unet" / "config.json"):
         raise ConfigError(
-            f"{folder} holds a {pipeline!r:.60} model without unet/config.json.",
-            "Use a folder of SD 1.x, SD 2.x or SDXL, whole.",
+            f"{folder} contains a {pipeline!r:.60} model without unet/config.json.",
+            "Use a complete diffusers folder of SD 1.x, SD 2.x or SDXL.",
         )
     family, title = folder_unet(read_json(folder / "unet" / "config.json"))
     if another := another_process(folder):
@@ -50,7 +50,7 @@ def identify_folder(folder: Path) -> ModelFile:
 
 
 def folder_unet(config: Mapping[str, Any]) -> tuple[FamilyName | None, str]:
-    """The family and title of a diffusers U-Net's config."""
+    """Return the family and title of a diffusers U-Net's config."""
     context = config.get("cross_attention_dim")
     if isinstance(context, list) and context:
         context = context[0]
@@ -64,7 +64,7 @@ def folder_unet(config: Mapping[str, Any]) -> tuple[FamilyName | None, str]:
 
 
 def another_process(folder: Path) -> str | None:
-    """What a folder was trained by, where it is not Stable Diffusion's own noise and latents."""
+    """Return how a folder's noise or latents differ from Stable Diffusion's; None: they do not."""
     schedule, vae = (
         read_json(path) if is_file(path) else {}
         for path in (folder / "scheduler/scheduler_config.json", folder / "vae/config.json")
@@ -85,16 +85,16 @@ def has_part(folder: Path, part: str) -> bool:
 
 
 def part_headers(folder: Path, part: str) -> list[Header]:
-    """Checked headers of one part's weight files, plain ones before variants such as fp16.
+    """Return the headers of one part's weight files, plain ones before variants such as fp16.
 
     Raises:
-        ConfigError: a file is damaged, or there are pickles only.
+        ConfigError: a file is damaged, or there are only pickles.
     """
     paths = sorted((folder / part).glob("*.safetensors"), key=lambda path: path.name.count("."))
     pickles = sorted((folder / part).glob("*.bin"))
     if pickles and not paths:
         raise ConfigError(
-            f"{pickles[0]} is a pickle file; those are not opened, since they can run any code.",
+            f"{pickles[0]} is a pickle file, which is not opened because it can run any code.",
             "Download the folder's .safetensors weights instead. " + CONVERT,
         )
     return [read_header(path) for path in paths]
@@ -103,18 +103,19 @@ def part_headers(folder: Path, part: str) -> list[Header]:
 def unet_header(folder: Path) -> Header:
     headers = part_headers(folder, "unet")
     if not headers:
-        raise ConfigError(f"{folder / 'unet'} holds no .safetensors weights.", WHOLE_FOLDER)
+        raise ConfigError(f"{folder / 'unet'} contains no .safetensors weights.", WHOLE_FOLDER)
     return headers[0]
 
 
 def folder_predicts_velocity(folder: Path) -> bool | None:
-    """What the scheduler's config says of the prediction; None where it says nothing."""
+    """Return whether the scheduler's config says v-prediction; None if it does not say."""
     path = folder / "scheduler" / "scheduler_config.json"
     prediction = read_json(path).get("prediction_type") if is_file(path) else None
     return None if prediction is None else prediction == "v_prediction"
 
 
 def is_file(path: Path) -> bool:
+    """Whether a path is a file; raises ConfigError if that cannot be known."""
     try:
         return path.is_file()
     except (OSError, ValueError) as error:
@@ -122,5 +123,5 @@ def is_file(path: Path) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one of the folder's small JSON objects."""
+    """Read one of a folder's small JSON files."""
     return read_object(path, MAX_JSON_BYTES, DOWNLOAD_AGAIN)

@@ -1,4 +1,4 @@
-"""The model families that can be trained: one row each, with everything that is specific to it."""
+"""The model families that can be trained: one row each, with all that is specific to it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TextEncoderKind:
 
     Args:
         prefix: of its weights in a single-file checkpoint.
-        mark: a pattern of the key there by which it is recognised.
-        open_clip: its weights are in OpenCLIP's layout there, else in CLIP's.
+        mark: a pattern of the key by which it is recognized there.
+        open_clip: its weights there are in OpenCLIP's layout, else in CLIP's.
         folder: its name in a diffusers folder.
-        pad_id: the token that fills prompts up to 77.
+        pad_id: the token that pads prompts to 77.
         lora_prefix: of its keys in a LoRA file.
     """
 
@@ -44,7 +44,7 @@ class TextEncoderKind:
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs within a family between bases that predict noise and velocity.
+    """What differs within a family between noise-predicting and velocity-predicting bases.
 
     Args:
         resolution: the side of the images that such bases were trained on, in pixels.
@@ -63,17 +63,17 @@ class Family:
         title: its name for people.
         text_width: of the prompts that the U-Net's cross attention reads.
         num_heads: attention heads of the U-Net; None: one per 64 channels.
-        scaling_factor: of the VAE's latents, where no config says so.
+        scaling_factor: of the VAE's latents, if no config states it.
         noise: bases that predict noise.
         velocity: bases that predict velocity; None: as those that predict noise.
         version: `ss_base_model_version` in the metadata of LoRA files.
-        version_prefix: what all values of it have in common that other trainers write.
+        version_prefix: what all values of it that other trainers write start with.
         card_version: `sd version` on A1111's cards.
         comfy_class: of its models in `comfy.supported_models`.
         preset: the preset to suggest.
         is_v2: `ss_v2` in the metadata of LoRA files.
-        penultimate: prompts are the second last layer's states, without the final norm.
-        drop_last_layer: prompts are the second last layer's states, with the final norm.
+        penultimate: prompts are the second-to-last layer's states, without the final norm.
+        drop_last_layer: prompts are the second-to-last layer's states, with the final norm.
         size_conditioning: the U-Net also reads the pooled prompt and the image's size.
     """
 
@@ -96,7 +96,7 @@ class Family:
     size_conditioning: bool = False
 
     def variant(self, *, velocity: bool) -> Variant:
-        """Returns what applies to bases that predict velocity, or noise."""
+        """Return the variant of bases that predict velocity, or of those that predict noise."""
         return self.velocity if velocity and self.velocity else self.noise
 
     @property
@@ -193,10 +193,10 @@ FAMILIES: Mapping[FamilyName, Family] = {family.name: family for family in (SD1,
 
 
 def family_of_text_width(width: int | None) -> FamilyName | None:
-    """Returns the family whose cross attention reads text of this width."""
+    """Return the family whose cross attention reads text of this width."""
     return next((f.name for f in FAMILIES.values() if f.text_width == width), None)
 
 
 def family_of_version(version: str) -> FamilyName | None:
-    """Returns the family that a LoRA's `ss_base_model_version` names."""
+    """Return the family that a LoRA's `ss_base_model_version` names."""
     return next((f.name for f in FAMILIES.values() if version.startswith(f.version_prefix)), None)

@@ -1,4 +1,4 @@
-"""A safetensors file's header, checked in full before anything in the file is believed."""
+"""The header of a safetensors file, checked completely before anything in the file is trusted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from typing import Any, BinaryIO, TypeGuard
 from ..errors import ConfigError
 from ..files.input_file import check_is_file, unique_keys, unreadable
 
+__all__ = [
+    "CONVERT",
+    "DOWNLOAD_AGAIN",
+    "Header",
+    "PathLike",
+    "TensorInfo",
+    "read_floats",
+    "read_header",
+]
+
 FORMAT_HEADER_BYTES = 100_000_000  # the format's own limit
-MAX_HEADER_BYTES = (
-    16 << 20
-)  # of JSON, which takes up to 30 times as much memory; SDXL's has 0.4 MiB
-MAX_NAME = 500  # characters; what is searched for in names may take the square of their length
+MAX_HEADER_BYTES = 16 << 20  # parsed JSON takes up to 30 times the memory; SDXL's has 0.4 MiB
+MAX_NAME = 500  # characters; searching a name can take the square of its length
 MAX_DIMENSIONS = 64
-MAX_FLOATS = 100_000  # that are read from one tensor; SD 2.x's norm has 320
+MAX_FLOATS = 100_000  # to read from one tensor; SD 2.x's norm has 320
 LENGTH_BYTES = 8
 DTYPE_BITS = {
     **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8},
@@ -34,8 +42,8 @@ TEXT_STARTS = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
 DOWNLOAD_AGAIN = "Download it again."
 CONVERT = (
-    "Convert it to .safetensors where you trust it: in ComfyUI load it with the checkpoint loader "
-    "and add 'Save Checkpoint'; in A1111 use the checkpoint merger with 'No interpolation' and "
+    "If you trust it, convert it to .safetensors: in ComfyUI, load it with the checkpoint loader "
+    "and add 'Save Checkpoint'; in A1111, use the checkpoint merger with 'No interpolation' and "
     "the safetensors format."
 )
 GIVE_SAFETENSORS = "Give a .safetensors file."
@@ -45,7 +53,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where one tensor lies: `start` and `end` count bytes from the first tensor's first."""
+    """One tensor's place; `start` and `end` count bytes from the start of the first tensor."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -55,7 +63,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself; `size` and `data_start` count the file's bytes."""
+    """The header of a safetensors file; `size` and `data_start` are in bytes of the file."""
 
     path: Path
     tensors: Mapping[str, TensorInfo]
@@ -69,10 +77,10 @@ class BadHeaderError(Exception):
 
 
 def read_header(path: PathLike) -> Header:
-    """Read and check the header alone.
+    """Read and check only the header.
 
     Raises:
-        ConfigError: the file is absent, cut short, damaged, or no safetensors file.
+        ConfigError: the file does not exist, is truncated, damaged or not a safetensors file.
     """
     path = Path(path)
     check_is_file(path)
@@ -94,15 +102,15 @@ def read_header(path: PathLike) -> Header:
 
 def pickle_error(path: Path) -> ConfigError:
     return ConfigError(
-        f"{path} is a pickle file; those are not opened, since they can run any code.", CONVERT
+        f"{path} is a pickle file, which is not opened because it can run any code.", CONVERT
     )
 
 
 def read_length(file: BinaryIO, path: Path, size: int) -> int:
-    """The header text's number of bytes; leaves the file at the text's start."""
+    """Return the number of bytes of the header's text; leave the file at its start."""
     start = file.read(64)
     if len(start) < LENGTH_BYTES + 2:
-        raise ConfigError(f"{path} holds {size} bytes: that is no model.", DOWNLOAD_AGAIN)
+        raise ConfigError(f"{path} has {size} bytes, too few for a model.", DOWNLOAD_AGAIN)
     (length,) = struct.unpack("<Q", start[:LENGTH_BYTES])
     if length > FORMAT_HEADER_BYTES or start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
         raise foreign_format(path, start)
@@ -115,13 +123,13 @@ def read_length(file: BinaryIO, path: Path, size: int) -> int:
 
 
 def foreign_format(path: Path, start: bytes) -> ConfigError:
-    """Say what a file is that does not start as safetensors files do."""
+    """Return an error that says what a file is that does not start like a safetensors file."""
     if start.startswith(PICKLE_STARTS):
         return pickle_error(path)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(TEXT_STARTS):
         return ConfigError(
-            f"{path} is a web page (HTML), not a model: the site sent a page, perhaps to log in.",
-            "Download the file itself; sign in first where the site asks for it.",
+            f"{path} is a web page (HTML), not a model: the site sent a page, maybe a login page.",
+            "Download the file itself; sign in first if the site requires it.",
         )
     if start.startswith(b"version https://git-lfs"):
         return ConfigError(
@@ -132,7 +140,7 @@ def foreign_format(path: Path, start: bytes) -> ConfigError:
         return ConfigError(
             f"{path} is a GGUF file: quantized weights cannot be trained on.", GIVE_SAFETENSORS
         )
-    return ConfigError(f"{path} is no safetensors file.", GIVE_SAFETENSORS)
+    return ConfigError(f"{path} is not a safetensors file.", GIVE_SAFETENSORS)
 
 
 def truncated(path: Path, size: int, needed: int) -> ConfigError:
@@ -147,14 +155,14 @@ def parse_document(text: bytes) -> dict[str, Any]:
             text.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=refuse_constant
         )
     except (ValueError, RecursionError) as error:
-        raise BadHeaderError(f"its header is no valid JSON ({error})") from error
+        raise BadHeaderError(f"its header is not valid JSON ({error})") from error
     if not isinstance(document, dict):
-        raise BadHeaderError("its header is no JSON object")
+        raise BadHeaderError("its header is not a JSON object")
     return document
 
 
 def refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def checked_header(path: Path, size: int, data_start: int, document: dict[str, Any]) -> Header:
@@ -175,12 +183,12 @@ def checked_header(path: Path, size: int, data_start: int, document: dict[str, A
 
 def read_metadata(entry: Any) -> dict[str, str]:
     if not isinstance(entry, dict) or not all(map(is_text, (*entry, *entry.values()))):
-        raise BadHeaderError("its metadata are not texts")
+        raise BadHeaderError("its metadata values are not strings")
     return entry
 
 
 def is_text(value: Any) -> TypeGuard[str]:
-    """Whether it is a text without halves of characters, which JSON can hold and UTF-8 cannot."""
+    """Whether a value is a string without lone surrogates, which JSON allows and UTF-8 does not."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
@@ -188,20 +196,20 @@ def is_text(value: Any) -> TypeGuard[str]:
 
 
 def read_tensor_info(name: str, entry: Any) -> TensorInfo:
-    """Read one tensor's entry; its byte count must follow from dtype and shape."""
+    """Read one tensor's entry; its number of bytes must match its dtype and shape."""
     if not isinstance(entry, dict):
-        raise BadHeaderError(f"{name!r:.80} is no tensor entry")
+        raise BadHeaderError(f"{name!r:.80} is not a tensor entry")
     if len(name) > MAX_NAME or not is_text(name):
-        raise BadHeaderError(f"{name!r:.80} is no name of a tensor")
+        raise BadHeaderError(f"{name!r:.80} is not a valid tensor name")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise BadHeaderError(f"{name!r:.80} has an unknown dtype")
     if not are_counts(shape) or len(shape) > MAX_DIMENSIONS:
-        raise BadHeaderError(f"{name!r:.80} has no valid shape")
+        raise BadHeaderError(f"{name!r:.80} has an invalid shape")
     if not are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise BadHeaderError(f"{name!r:.80} has no valid place in the file")
+        raise BadHeaderError(f"{name!r:.80} has invalid data offsets")
     if math.prod(shape) * DTYPE_BITS[dtype] != (offsets[1] - offsets[0]) * 8:
-        raise BadHeaderError(f"{name!r:.80} has another number of bytes than its shape needs")
+        raise BadHeaderError(f"{name!r:.80} has a number of bytes that does not match its shape")
     return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
 
 
@@ -212,10 +220,10 @@ def are_counts(values: Any) -> TypeGuard[list[int]]:
 
 
 def read_floats(header: Header, name: str) -> tuple[float, ...] | None:
-    """One tensor's values; None where it has many, or another dtype than F32, F16 and BF16.
+    """Return one tensor's values; None if it has many, or a dtype other than F32, F16 or BF16.
 
     Raises:
-        ConfigError: the file changed or went away since its header was read.
+        ConfigError: the file was changed or removed since its header was read.
     """
     tensor = header.tensors[name]
     if math.prod(tensor.shape) > MAX_FLOATS:

@@ -1,4 +1,4 @@
-"""What a checkpoint, LoRA or diffusers folder is, without loading it."""
+"""Identifies a checkpoint, LoRA or diffusers folder without loading it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = [
 VELOCITY_NORM = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 VELOCITY_CONFIG = re.compile(rb"""parameterization:\s*["']?v\b|\bVScaling""")
 MAX_CONFIG_BYTES = 100_000
-VELOCITY_DEVIATION = 0.09  # ComfyUI's threshold: below it SD 2.x predicts noise
-USE_BASE = "Use an SD 1.x, SD 2.x or SDXL checkpoint (.safetensors) with all its parts."
+VELOCITY_DEVIATION = 0.09  # ComfyUI's threshold: below it, SD 2.x predicts noise
+USE_BASE = "Use a complete SD 1.x, SD 2.x or SDXL checkpoint (.safetensors)."
 HINTS = {
-    "lora": "A LoRA goes on top of a base: give the checkpoint that it was made for.",
-    "vae": "Give it as the vae setting, and a complete checkpoint as the base.",
-    "diffusion_model": "Use the complete checkpoint, which also holds text encoder and VAE.",
+    "lora": "A LoRA is applied to a base model: give the checkpoint that it was made for.",
+    "vae": "Set vae to it, and base to a complete checkpoint.",
+    "diffusion_model": "Use the complete checkpoint, which also has the text encoder and VAE.",
 }
 HOSTS = {
     "kohya": "ComfyUI, A1111, Forge, diffusers",
-    "peft": "diffusers; ComfyUI only in part, A1111 not at all",
-    "diffusers": "diffusers; ComfyUI and A1111 only in part",
+    "peft": "diffusers; ComfyUI only partly, A1111 not at all",
+    "diffusers": "diffusers; ComfyUI and A1111 only partly",
     "other": "unknown",
 }
 HIGHLIGHTS = (
@@ -50,10 +50,10 @@ MAX_SHOWN = 200
 
 
 def identify(path: PathLike) -> ModelFile:
-    """Name what a .safetensors file or a diffusers folder is.
+    """Identify a .safetensors file or a diffusers folder.
 
     Raises:
-        ConfigError: it cannot be read, is damaged, a pickle, or no model at all.
+        ConfigError: it cannot be read, is damaged, a pickle, or not a model.
     """
     path = Path(path)
     return identify_folder(path) if is_folder(path) else identify_header(read_header(path))
@@ -63,17 +63,17 @@ def is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except (OSError, ValueError):
-        return False  # read_header says why the path cannot be read
+        return False  # read_header reports why the path cannot be read
 
 
 def require_base(path: PathLike, *, vae_given: bool = False) -> ModelFile:
     """Identify a base model that can be trained.
 
     Args:
-        vae_given: another file's VAE is used, so that the base may lack one.
+        vae_given: another file's VAE is used, so the base need not have one.
 
     Raises:
-        ConfigError: it is anything else than a complete SD 1.x, SD 2.x or SDXL model.
+        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model.
     """
     model = identify(path)
     if model.family is None or model.kind not in ("checkpoint", "diffusers"):
@@ -84,29 +84,29 @@ def require_base(path: PathLike, *, vae_given: bool = False) -> ModelFile:
         raise ConfigError(f"{path} is {model.description}; it cannot be trained.", USE_BASE)
     if not model.has_vae and not vae_given:
         raise ConfigError(
-            f"{path} is {model.description}; it cannot be trained alone.",
-            "Give a VAE file as the vae setting, or use a checkpoint that holds one.",
+            f"{path} is {model.description}; it cannot be trained without one.",
+            "Give a VAE file as the vae setting, or use a checkpoint that contains one.",
         )
     return model
 
 
 def require_vae(path: PathLike) -> ModelFile:
-    """Identify a VAE of Stable Diffusion, in a file of its own or in a checkpoint.
+    """Identify a Stable Diffusion VAE, in a file of its own or in a checkpoint.
 
     Raises:
-        ConfigError: it is no VAE, or one of another model.
+        ConfigError: it is not a VAE, or belongs to another kind of model.
     """
     model = identify(path)
     if not model.has_vae or model.latent_channels not in (None, 4):
         raise ConfigError(
             f"vae {path} is {model.description}.",
-            "Use a VAE of SD 1.x, SD 2.x or SDXL, as kept in models/vae.",
+            "Use a VAE of SD 1.x, SD 2.x or SDXL, such as those in models/vae.",
         )
     return model
 
 
 def predicts_velocity(model: ModelFile | PathLike) -> bool | None:
-    """Whether a base predicts velocity rather than noise; None where nothing tells."""
+    """Return whether a base predicts velocity rather than noise; None if it cannot be known."""
     model = model if isinstance(model, ModelFile) else identify(model)
     if model.family is None or model.kind not in ("checkpoint", "diffusers", "diffusion_model"):
         return None
@@ -124,7 +124,7 @@ def predicts_velocity(model: ModelFile | PathLike) -> bool | None:
 
 
 def config_says_velocity(config: Path) -> bool:
-    """Whether the text beside a checkpoint says so, by which A1111 and Forge know it."""
+    """Whether the .yaml next to a checkpoint, which A1111 and Forge read, says v-prediction."""
     if not is_file(config):
         return False
     with config.open("rb") as file:
@@ -132,7 +132,7 @@ def config_says_velocity(config: Path) -> bool:
 
 
 def sd2_predicts_velocity(header: Header) -> bool | None:
-    """Tell SD 2.x's two kinds apart by the spread of one late norm's biases, as ComfyUI does."""
+    """Distinguish SD 2.x's two variants by the spread of a late norm's biases, as ComfyUI does."""
     values = read_floats(header, VELOCITY_NORM) if VELOCITY_NORM in header.tensors else None
     if not values or not all(map(math.isfinite, values)):
         return None
@@ -142,7 +142,7 @@ def sd2_predicts_velocity(header: Header) -> bool | None:
 
 
 def describe(path: PathLike) -> str:
-    """Say in a few lines what a file is, and which hosts load it.
+    """Return a few lines that say what a file is and which hosts load it.
 
     Raises:
         ConfigError: as `identify` does.
@@ -179,7 +179,7 @@ def describe_base(model: ModelFile) -> list[str]:
 
 
 def describe_sidecar(model: ModelFile) -> list[str]:
-    """The trigger words that A1111 keeps in a .json beside the file."""
+    """Return the trigger words that A1111 keeps in a .json next to the file."""
     sidecar = model.path.with_suffix(".json")
     if model.kind != "lora" or not is_file(sidecar):
         return []
@@ -188,6 +188,6 @@ def describe_sidecar(model: ModelFile) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """One short line without control characters, which a terminal would obey."""
+    """Return one short line without control characters, which a terminal would obey."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: MAX_SHOWN + 1])
     return line if len(line) <= MAX_SHOWN else line[:MAX_SHOWN] + "..."

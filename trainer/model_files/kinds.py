@@ -1,4 +1,4 @@
-"""What a safetensors file is, from the names and shapes of its tensors."""
+"""Identifies a safetensors file by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ PARTS: tuple[tuple[str, Kind, str], ...] = (
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file or diffusers folder is.
+    """The identity of a model file or diffusers folder.
 
     Args:
-        header: of the file; of a folder the U-Net's.
-        family: set only for what fits plain SD 1.x, SD 2.x or SDXL, so not for inpainting models.
-        description: for people, as in "an SD3 checkpoint".
+        header: of the file, or of a folder's U-Net.
+        family: set only for plain SD 1.x, SD 2.x and SDXL, so not for inpainting models.
+        description: for people, such as "an SD3 checkpoint".
         folder: the diffusers folder.
         latent_channels: of a VAE file.
     """
@@ -126,11 +126,12 @@ class ModelFile:
 
     @property
     def path(self) -> Path:
+        """The file, or the diffusers folder."""
         return self.folder or self.header.path
 
 
 def identify_header(header: Header) -> ModelFile:
-    """Name what a file is; the first rule that fits wins."""
+    """Identify a file; the first rule that matches wins."""
     rules = (as_control, as_lora, as_unet, as_transformer, as_diffusers_unet, as_vae, as_part)
     found = (rule(header) for rule in rules)
     return next((model for model in found if model), None) or as_embedding(header)
@@ -162,7 +163,7 @@ def as_lora(header: Header) -> ModelFile | None:
 
 
 def as_unet(header: Header) -> ModelFile | None:
-    """A checkpoint, or a U-Net alone, in the original layout."""
+    """Identify a checkpoint or a single U-Net in the original layout."""
     for prefix in (UNET_PREFIX, ""):
         first = header.tensors.get(f"{prefix}input_blocks.0.0.weight")
         if first and len(first.shape) == 4:
@@ -172,7 +173,7 @@ def as_unet(header: Header) -> ModelFile | None:
 
 
 def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[FamilyName | None, str]:
-    """The family and title of a U-Net in the original layout."""
+    """Return the family and title of a U-Net in the original layout."""
     names = header.tensors
     if any(".time_stack." in name for name in names):
         return None, "Stable Video Diffusion"
@@ -189,11 +190,11 @@ def original_unet(header: Header, prefix: str, in_channels: int) -> tuple[Family
 def plain_unet(
     in_channels: int, context: int | None, labelled: bool
 ) -> tuple[FamilyName | None, str]:
-    """The family and title of a Stable Diffusion U-Net.
+    """Return the family and title of a Stable Diffusion U-Net.
 
     Args:
         context: width of the text that its cross attention reads.
-        labelled: it has an embedding for more than time and text, as SDXL for sizes.
+        labelled: it has an embedding besides time and text, such as SDXL's for sizes.
     """
     if in_channels != 4:
         return None, IN_CHANNEL_TITLES.get(in_channels, f"{in_channels}-channel latent diffusion")
@@ -213,7 +214,7 @@ def context_width(header: Header) -> int | None:
 
 
 def checkpoint(header: Header, family: FamilyName | None, title: str) -> ModelFile:
-    """Say which of the parts that belong to a checkpoint are there."""
+    """Return what a file is by the parts of a checkpoint that it has."""
     encoders = FAMILIES[family].text_encoders if family else ()
     marks = [kind.mark for kind in encoders] or [ANY_TEXT_ENCODER]
     has_text_encoder = all(has_key(header, mark) for mark in marks)
@@ -226,6 +227,7 @@ def checkpoint(header: Header, family: FamilyName | None, title: str) -> ModelFi
 
 
 def checkpoint_description(title: str, noun: str, has_vae: bool, has_text_encoder: bool) -> str:
+    """Return a description that names the missing parts, such as "an SDXL U-Net without VAE"."""
     parts = {"text encoder": has_text_encoder, "VAE": has_vae}
     missing = " or ".join(name for name, there in parts.items() if not there)
     return f"{with_article(title)} {noun}" + (f" without {missing}" if missing else "")
@@ -263,7 +265,7 @@ def as_vae(header: Header) -> ModelFile | None:
 
 
 def as_embedding(header: Header) -> ModelFile:
-    """A textual inversion: one vector list per text encoder; anything else stays unnamed."""
+    """Identify a textual inversion, with vectors per text encoder; any other file is unknown."""
     names = set(header.tensors)
     if names in ({"clip_l", "clip_g"}, {"clip_g"}):
         return embedding(header, "sdxl")
@@ -276,6 +278,6 @@ def as_embedding(header: Header) -> ModelFile:
 
 
 def embedding(header: Header, family: FamilyName) -> ModelFile:
-    """A textual inversion for a family."""
+    """Return a textual inversion for a family."""
     description = f"a textual inversion embedding for {FAMILIES[family].title}"
     return ModelFile(header, "embedding", family, description)

@@ -1,4 +1,4 @@
-"""What a LoRA file is: its key layout, its ranks, and the base that it was made for."""
+"""Identifies a LoRA file: its key layout, its ranks and the base that it was made for."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ OTHER_MODELS = {
 
 @dataclass(frozen=True)
 class LoraInfo:
-    """How a LoRA is written.
+    """How a LoRA file is written.
 
     Args:
         algorithm: LoRA, DoRA, LoHa, LoKr or OFT.
-        layout: whose key names it has.
-        ranks: every rank that occurs, ascending.
-        alphas: every alpha that occurs, ascending; none: alpha equals rank.
+        layout: whose key names it uses.
+        ranks: all ranks that occur, ascending.
+        alphas: all alphas that occur, ascending; none: alpha equals rank.
     """
 
     algorithm: str
@@ -70,7 +70,7 @@ def lora_layout(names: Iterable[str]) -> Layout:
 
 
 def alphas(header: Header) -> tuple[float, ...]:
-    """Every alpha that the file holds, from the tensors themselves."""
+    """Return all alphas in the file, read from the tensors themselves."""
     scalars = [
         name
         for name, tensor in header.tensors.items()
@@ -80,12 +80,12 @@ def alphas(header: Header) -> tuple[float, ...]:
 
 
 def other_lora_model(header: Header) -> str | None:
-    """The model's name where a LoRA was made for none of our families."""
+    """Return the model's name if a LoRA was made for none of our families."""
     return next((name for name, mark in OTHER_MODELS.items() if has_key(header, mark)), None)
 
 
 def lora_family(header: Header) -> FamilyName | None:
-    """The family that a LoRA was made for; None where nothing tells."""
+    """Return the family that a LoRA was made for; None if it cannot be known."""
     contexts = [shape[1] for shape in shapes(header, UNET_CONTEXT) if len(shape) == 2]
     if contexts:
         return family_of_text_width(contexts[0])
@@ -95,7 +95,7 @@ def lora_family(header: Header) -> FamilyName | None:
 
 
 def second_encoder_family(header: Header) -> FamilyName | None:
-    """The family of a LoRA for a text encoder that only that family has."""
+    """Return the family of a LoRA for a text encoder that only that family has."""
     for family in FAMILIES.values():
         for kind in family.text_encoders[1:]:
             if has_key(header, rf"^({kind.lora_prefix}_|{kind.folder}\.)"):
@@ -104,24 +104,25 @@ def second_encoder_family(header: Header) -> FamilyName | None:
 
 
 def text_encoder_family(header: Header) -> FamilyName | None:
-    """The family of a LoRA for the text encoder alone."""
+    """Return the family of a LoRA for only the text encoder."""
     widths = [shape[1] for shape in shapes(header, TEXT_WIDTH) if len(shape) == 2]
     return family_of_text_width(widths[0]) if widths else None
 
 
 def has_key(header: Header, pattern: str) -> bool:
+    """Whether some tensor's name contains the pattern, a regular expression."""
     return find(header, pattern) is not None
 
 
 def find(header: Header, pattern: str) -> TensorInfo | None:
-    """The first tensor whose name contains the pattern, a regular expression."""
+    """Return the first tensor whose name contains the pattern, a regular expression."""
     return next((header.tensors[name] for name in names_with(header, pattern)), None)
 
 
 def shapes(header: Header, pattern: str) -> list[tuple[int, ...]]:
-    """Shapes of all tensors whose names contain the pattern."""
+    """Return the shapes of all tensors whose names contain the pattern."""
     return [header.tensors[name].shape for name in names_with(header, pattern)]
 
 
 def names_with(header: Header, pattern: str) -> Iterator[str]:
-    return filter(re.compile(pattern).search, header.tensors)  # compiled late: imports stay quick
+    return filter(re.compile(pattern).search, header.tensors)  # compiled late to keep imports fast

@@ -1,1 +1,1 @@
-"""The user's photos: found, decoded upright, cropped, reported on."""
+"""The user's photos: finding, decoding, cropping and reporting on them; class images."""

@@ -1,4 +1,4 @@
-"""Captions: the text file beside a photo, or the instance prompt."""
+"""Captions: the text file next to a photo, or the instance prompt."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from ..config.concept import CaptionMode
 from ..errors import ConfigError
 from ..files.input_file import unreadable
 
+__all__ = ["read_caption"]
+
 MAX_CAPTION_BYTES = 8 * 1024  # the text encoder reads about 400
 
 
 def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:
-    """The prompt that a photo is trained with: its .txt file's text or the instance prompt.
+    """Return the prompt of a photo: the text of its .txt file, or the instance prompt.
 
     Raises:
         ConfigError: the .txt is missing or empty in mode txt, too long, or not UTF-8.
@@ -24,13 +26,13 @@ def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:
     if not caption and mode == "txt":
         raise ConfigError(
             f"Photo {path} has no caption in {file.name}.",
-            "Write one, or choose another caption_mode.",
+            "Write a caption, or choose another caption_mode.",
         )
     return caption or instance_prompt
 
 
 def read_text(file: Path) -> str:
-    """A caption file's text, empty where there is no such file."""
+    """Return a caption file's text, or an empty string if there is no such file."""
     try:
         if not file.is_file():
             return ""
@@ -46,6 +48,6 @@ def read_text(file: Path) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as UTF-16 without its mark has
+    if "\0" in text:  # as in UTF-16 without a byte order mark
         raise ConfigError(f"Caption {file} is not UTF-8.", "Save it as UTF-8 text.")
     return text

@@ -1,4 +1,4 @@
-"""Class images on disk: a folder that knows what its images were made from."""
+"""Class images on disk: a folder that records the settings its images were generated with."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ MAX_SETTINGS_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class ClassSet:
-    """Images 000000.png, 000001.png, ... that were made with the same settings.
+    """Images 000000.png, 000001.png, ... that were generated with the same settings.
 
     Args:
-        settings: everything that shapes the images, but their number; image i has seed + i.
+        settings: all that determines the images, except their number; image i has seed + i.
     """
 
     folder: Path
     settings: Mapping[str, Any]
 
     def path(self, index: int) -> Path:
-        """The file of one image."""
+        """Return the file of one image."""
         return self.folder / f"{index:06d}.png"
 
     def paths(self, count: int) -> list[Path]:
-        """The files of the first `count` images."""
+        """Return the files of the first `count` images."""
         return [self.path(index) for index in range(count)]
 
     def missing(self, count: int) -> list[int]:
-        """The images of the first `count` that are still to be made."""
+        """Return the indices of the first `count` images that do not exist yet."""
         return [index for index in range(count) if not self.path(index).exists()]
 
 
 def class_set(cache: Path, settings: Mapping[str, Any]) -> ClassSet:
-    """The set for these settings, in a folder named after them."""
+    """Return the set for these settings, in a folder named after their hash."""
     key = settings_key(dict(settings))
     return ClassSet(cache / "class_images" / key[:20], settings)
 
@@ -66,12 +66,12 @@ def make_missing(
     waiting: Callable[[int], None],
     make: Callable[[Sequence[int]], None],
 ) -> None:
-    """Make the images of the first `count` that are not there yet, one process at a time.
+    """Generate the missing ones of the first `count` images, one process at a time.
 
     Args:
         check: called repeatedly while another process holds the folder; raises to give up.
-        waiting: is passed the number of images that are there, whenever it changes meanwhile.
-        make: makes the images of these indices and writes each one whole or not at all.
+        waiting: called meanwhile with the number of existing images, whenever it changes.
+        make: generates the images of these indices, and writes each completely or not at all.
     """
     if not images.missing(count):
         return
@@ -79,14 +79,14 @@ def make_missing(
     with locked(images.folder / LOCK_FILE, Waiting(images, count, check, waiting)) as lock:
         remove_leftovers(lock, [images.folder])
         missing = images.missing(count)
-        if missing:  # another process may have made them meanwhile
+        if missing:  # another process may have generated them meanwhile
             settings = json.dumps(dict(images.settings), indent=2)
             write_atomic(images.folder / SETTINGS_FILE, settings)
             make(missing)
 
 
 class Waiting:
-    """Counts the images that another process is making; see `make_missing` for the arguments."""
+    """Counts the images that another process generates; see `make_missing` for the arguments."""
 
     def __init__(
         self,
@@ -107,18 +107,19 @@ class Waiting:
 
 
 def set_settings(folder: Path) -> dict[str, Any] | None:
-    """What the images of a folder were made from; None for a folder of the user's own."""
+    """Return the settings of a folder's images; None for a folder of the user's own images."""
     file = folder / SETTINGS_FILE
     if not file.exists():
         return None
-    return read_object(file, MAX_SETTINGS_BYTES, "Delete the folder; its images are made again.")
+    hint = "Delete the folder; its images will be generated again."
+    return read_object(file, MAX_SETTINGS_BYTES, hint)
 
 
 def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Refuse generated class images that were made for something else.
+    """Refuse class images that were generated with other settings.
 
     Args:
-        wanted: settings that must match; those that the folder does not state are not compared.
+        wanted: settings that must match; those that the folder does not record are not compared.
 
     Raises:
         ConfigError: names what differs.
@@ -127,7 +128,7 @@ def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:
     for name, value in wanted.items():
         if settings.get(name, value) != value:
             raise ConfigError(
-                f"class_images {folder} were made with {name} {settings[name]!r:.200}, "
+                f"class_images {folder} were generated with {name} {settings[name]!r:.200}, "
                 f"not {value!r:.200}.",
-                "Make new ones for these settings, or choose the folder that fits.",
+                "Generate new ones with these settings, or choose the matching folder.",
             )

@@ -1,4 +1,4 @@
-"""Crops: which parts of a photo are trained, and with which size conditioning."""
+"""Crops: which parts of a photo are trained, and their size conditioning."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Crop", "Window", "crops_of", "windows_of"]
+
 BUCKET_STEP_PX = 64
 MAX_ZOOM = 1.15
 
 
 @dataclass(frozen=True)
 class Window:
-    """Where a crop lies in the resized photo: (width, height) sizes and a (y, x) corner."""
+    """The place of a crop in the resized photo: (width, height) sizes and a (y, x) corner."""
 
     resized: tuple[int, int]
     top_left: tuple[int, int]
     size: tuple[int, int]
 
     def mirrored(self) -> Window:
-        """The same part of the photo where the photo was mirrored first."""
+        """Return the window of the same part in the mirrored photo."""
         top, left = self.top_left
         return replace(self, top_left=(top, self.resized[0] - self.size[0] - left))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """An image as it is trained, with the numbers of SDXL's size and crop conditioning.
+    """An image as it is trained, with the values for SDXL's size and crop conditioning.
 
     Args:
         image: the RGB pixels.
@@ -49,16 +51,17 @@ class Crop:
 
     @property
     def target_size(self) -> tuple[int, int]:
+        """Height and width of the crop."""
         return self.image.height, self.image.width
 
 
 def crops_of(photo: Photo, config: InstanceConfig, index: int) -> list[Crop]:
-    """Decode a photo once and cut its crops; with `flip`, their mirror images follow.
+    """Decode a photo once and return its crops; with `flip`, their mirror images follow.
 
     Args:
         photo: only its path is used.
-        index: the photo's place in its set; it alone chooses random crops, so that every user
-            interface shows what will be trained.
+        index: the photo's place in its set, which alone determines random crops, so that every
+            user interface shows what will be trained.
     """
     image = read_photo(photo.path, config.background)
     windows = windows_of(image.size, config, index)
@@ -77,7 +80,7 @@ def mirror(crop: Crop, window: Window) -> Crop:
 
 
 def cut(image: Image, window: Window) -> Image:
-    """Resize only the window's part of the photo, however long the photo is."""
+    """Resize only the window's part of the photo."""
     from PIL.Image import Resampling
 
     (top, left), (width, height) = window.top_left, window.size
@@ -89,12 +92,12 @@ def cut(image: Image, window: Window) -> Image:
 
 
 def windows_of(size: tuple[int, int], config: InstanceConfig, index: int) -> list[Window]:
-    """Choose the crops of a photo of (width, height) `size`.
+    """Return the crops of a photo of (width, height) `size`.
 
-    center: `num_crops` squares of the shorter side, evenly spread along the longer from end to
-    end; a single one is centred; those of a square photo are all the same.
-    random: squares at random positions; several have a random zoom of 1 to MAX_ZOOM each.
-    none: one crop, the whole photo in the bucket nearest to its shape, centred.
+    center: `num_crops` squares of the shorter side, spread evenly along the longer from end to
+    end; a single one is centered; those of a square photo are all the same.
+    random: squares at random positions; with several, each has a random zoom of 1 to MAX_ZOOM.
+    none: one crop, the whole photo centered in the bucket nearest to its aspect ratio.
     """
     if config.crop_mode == "none":
         return [centered_window(size, nearest_bucket(size, config.resolution))]
@@ -104,7 +107,7 @@ def windows_of(size: tuple[int, int], config: InstanceConfig, index: int) -> lis
 
 
 def covering(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """The smallest size of the photo's own shape that covers the target."""
+    """Return the smallest size with the photo's aspect ratio that covers the target."""
     scale = max(target[0] / size[0], target[1] / size[1])
     return max(target[0], round(size[0] * scale)), max(target[1], round(size[1] * scale))
 
@@ -138,7 +141,7 @@ def random_windows(size: tuple[int, int], config: InstanceConfig, index: int) ->
 
 
 def nearest_bucket(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """The bucket whose shape is nearest to the photo's; of equally near ones the larger."""
+    """Return the bucket nearest to the photo's aspect ratio; the larger of equally near ones."""
     aspect = math.log(size[0] / size[1])
 
     def distance(bucket: tuple[int, int]) -> tuple[float, int]:
@@ -149,7 +152,7 @@ def nearest_bucket(size: tuple[int, int], resolution: int) -> tuple[int, int]:
 
 
 def buckets(resolution: int) -> list[tuple[int, int]]:
-    """Sides in steps of 64 from half the resolution on that fill resolution² as far as they can."""
+    """Return the sizes, in steps of 64 from half the resolution, that best fill resolution²."""
     area, step = resolution**2, BUCKET_STEP_PX
     least = math.ceil(resolution / 2 / step) * step
     sides = range(least, area // least + 1, step)

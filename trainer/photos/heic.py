@@ -1,4 +1,4 @@
-"""HEIC photos, as phones make them: read by a package that the trainer's environment has."""
+"""HEIC photos, as phones save them: read by a package in the trainer's environment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["open_heic"]
+
 PACKAGE = "pi_heif"
 AS_JPEG = "Convert it to JPEG, or remove it."
 
 
 def open_heic(stream: BinaryIO, path: Path) -> Image:
-    """Open a photo, upright already; a Python without the package asks the environment's.
+    """Open a photo, already upright; without the package, the environment's Python reads it.
 
     Raises:
-        ConfigError: there is no environment yet, or it cannot read the photo.
+        ConfigError: the environment is not installed, or it cannot read the photo.
     """
     try:
         package = import_module(PACKAGE)
@@ -34,7 +36,7 @@ def open_heic(stream: BinaryIO, path: Path) -> Image:
 
 
 def open_elsewhere(path: Path) -> Image:
-    """Let the trainer's environment turn a photo into a PNG."""
+    """Let the trainer's environment convert a photo to PNG."""
     from PIL import PngImagePlugin
 
     if problem := missing():
@@ -54,7 +56,7 @@ def open_elsewhere(path: Path) -> Image:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write a photo to standard output as PNG, with its colour profile."""
+    """Write a photo to standard output as PNG, with its color profile."""
     with Path(arguments[0]).open("rb") as stream:
         image = import_module(PACKAGE).HeifImageFile(stream)
         profile = image.info.get("icc_profile")

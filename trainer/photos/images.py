@@ -1,4 +1,4 @@
-"""Photos: files found, decoded upright as sRGB and paired with captions."""
+"""Photos: found, decoded upright as sRGB, and paired with captions."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
 from ..files.input_file import check_is_file
 from .captions import read_caption
+from .color import to_rgb
 from .heic import open_heic
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL.Image import Image
+
+__all__ = ["Photo", "find_photos", "load_photo", "load_photos", "photos_at", "read_photo"]
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
     ".heif",
 )  # fmt: skip
-UNREAD_SUFFIXES = (  # pictures too, of formats that are not read
+UNREAD_SUFFIXES = (  # images, but of formats that are not read
     ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
 SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
 FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
 MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
 MAX_SIDE_PX = 65_535  # JPEG's own limit; a line of 256 million pixels would be cropped for hours
-MAX_PHOTO_MIB = 512  # some readers step through a file byte by byte, or hold all of it
-# File beginning, Pillow module, reader. These few only: Image.open also starts Ghostscript.
+MAX_PHOTO_MIB = 512  # some readers go through a file byte by byte, or keep all of it in memory
+# First bytes, Pillow module, reader. Only these few: Image.open can also start Ghostscript.
 READERS = (
     (b"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
     (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
@@ -46,7 +47,7 @@ READERS = (
     (b"MM\0*", "TiffImagePlugin", "TiffImageFile"),
 )
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# What Pillow's readers raise on files that are damaged or made to harm.
+# What Pillow's readers raise for damaged or malicious files.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
     AssertionError, RuntimeError, EOFError, struct.error, zlib.error,
@@ -55,11 +56,11 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that decodes, as its file holds it.
+    """A photo that was decoded once, and its caption.
 
     Args:
         size: width and height in pixels after EXIF orientation.
-        transparent: some pixel shows the background colour.
+        transparent: some pixel shows the background color.
     """
 
     path: Path
@@ -69,15 +70,15 @@ class Photo:
 
     @property
     def name(self) -> str:
-        """The file's name, as it can be shown."""
+        """The file's name, safe to show."""
         return visible(self.path.name)
 
 
 def find_photos(sources: Sequence[str | Path]) -> list[Path]:
-    """List the image files of folders (not of their subfolders) and single files, each once.
+    """Return the image files of folders (not their subfolders) and single files, each once.
 
     Raises:
-        ConfigError: a source does not exist or holds no photo.
+        ConfigError: a source does not exist or contains no photo.
     """
     if not sources:
         raise ConfigError("There are no photos.", FORMATS_HINT)
@@ -89,13 +90,18 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
 
 
 def unread_photos(sources: Sequence[str | Path]) -> list[Path]:
-    """The pictures in folders that are passed by, since their format is not read."""
+    """Return the images in folders that are left out because their format is not read."""
     folders = [Path(source) for source in sources if Path(source).is_dir()]
     files = (path for folder in folders for path in folder.iterdir() if path.is_file())
     return sorted(path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
 
 
 def photos_at(source: Path) -> list[Path]:
+    """Return a single file as it is, or a folder's photos in natural order.
+
+    Raises:
+        ConfigError: the source does not exist or contains no photo.
+    """
     try:
         if source.is_file():
             return [source]
@@ -105,7 +111,7 @@ def photos_at(source: Path) -> list[Path]:
         hint = "Give an existing folder or file."
         raise ConfigError(f"Photos {source}: {reason}.", hint) from None
     if not files:
-        raise ConfigError(f"Folder {source} holds no photos.", FORMATS_HINT)
+        raise ConfigError(f"Folder {source} contains no photos.", FORMATS_HINT)
     return sorted(files, key=natural_key)
 
 
@@ -114,39 +120,39 @@ def is_photo_name(path: Path) -> bool:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Sort key by which photo2 comes before photo10."""
+    """Return a sort key that puts photo2 before photo10."""
     parts = re.split(r"(\d+)", path.name.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def read_photo(path: str | Path, background: str = "#ffffff") -> Image:
-    """Decode a photo's first frame, upright, as 8-bit sRGB on the background colour.
+    """Decode a photo's first frame, upright, as 8-bit sRGB on the background color.
 
     Raises:
-        ConfigError: the file is no photo, damaged or above MAX_PIXELS; it names the file.
+        ConfigError: the file is not a photo, is damaged or is too large; names the file.
     """
     from PIL import Image
 
-    colour = parse_colour(background)
+    color = parse_color(background)
     image = decode_photo(Path(path))
     if image.mode == "RGB":
         return image
-    opaque = Image.new("RGB", image.size, colour)
+    opaque = Image.new("RGB", image.size, color)
     opaque.paste(image, mask=image.getchannel("A"))
     return opaque
 
 
-def parse_colour(background: str) -> tuple[int, ...]:
+def parse_color(background: str) -> tuple[int, ...]:
     from PIL import ImageColor
 
     try:
         return ImageColor.getrgb(background)[:3]
     except ValueError:
-        raise ConfigError(f"background is {background!r}.", "Give a colour as #rrggbb.") from None
+        raise ConfigError(f"background is {background!r}.", "Give a color as #rrggbb.") from None
 
 
 def decode_photo(path: Path) -> Image:
-    """Decode the first frame upright: RGB, or RGBA where some pixel is transparent."""
+    """Decode the first frame upright: RGB, or RGBA if some pixel is transparent."""
     from PIL import Image
 
     check_is_file(path)
@@ -161,9 +167,9 @@ def decode_photo(path: Path) -> Image:
 
 
 def open_header(stream: BinaryIO, path: Path) -> Image:
-    """Read the header only, by the format's own reader.
+    """Read only the header, with the format's own reader.
 
-    Unlike `Image.open` this does not consult Pillow's pixel limit, a global that hosts change.
+    Unlike `Image.open`, this ignores Pillow's pixel limit, a global that hosts change.
     """
     head = stream.read(12)
     stream.seek(0)
@@ -188,8 +194,8 @@ def check_pixels(size: tuple[int, int], path: Path) -> None:
     if max(size) > MAX_SIDE_PX or not 0 < width * height <= MAX_PIXELS:
         raise ConfigError(
             f"Photo {path} has {width} x {height} pixels.",
-            f"Give photos of 1 to {MAX_PIXELS // 1_000_000} million pixels, at most {MAX_SIDE_PX} "
-            "a side; scale this one down.",
+            f"Scale it down: a photo can have up to {MAX_PIXELS // 1_000_000} million pixels, and "
+            f"up to {MAX_SIDE_PX} on a side.",
         )
 
 
@@ -197,83 +203,23 @@ def upright(image: Image) -> Image:
     """Decode the pixels and apply EXIF orientation."""
     from PIL import ImageOps
 
-    if image.format == "TIFF":  # its reader turns by itself, and in Pillow 9.5 leaves the tag
+    if image.format == "TIFF":  # its reader applies the tag, and in Pillow 9.5 leaves it
         image.load()
         return image
     return ImageOps.exif_transpose(image)
 
 
-def to_rgb(image: Image) -> Image:
-    """Convert any mode to 8-bit sRGB, with alpha only where some pixel is transparent."""
-    if image.mode.startswith(("I", "F")):
-        image = to_eight_bits(image)
-    elif image.mode == "P":
-        image = image.convert("RGBA")
-    alpha = None
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        alpha = image.convert("RGBA").getchannel("A")
-    image = to_srgb(image)
-    image.info = {}  # a palette's transparency or profile must not reach a saved crop
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        image.putalpha(alpha)
-    return image
-
-
-def to_eight_bits(image: Image) -> Image:
-    """Scale deep grey; white is 65535, for floats 1 or 255 if that holds all, or the brightest."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.asarray(image)  # (H, W)
-    if image.mode == "F":
-        values = np.nan_to_num(values)
-    brightest = float(values.max())
-    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-    white = next((white for white in whites if brightest <= white), brightest)
-    strips = np.array_split(values, 64)  # the whole as float64 would be 2 GiB at 256 megapixels
-    grey = Image.fromarray(np.concatenate([eight_bits(strip, white) for strip in strips]))
-    if "transparency" in image.info:  # a 16-bit PNG's one transparent shade
-        opaque = values != image.info["transparency"]
-        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
-    grey.info["icc_profile"] = image.info.get("icc_profile")
-    return grey
-
-
-def eight_bits(values: NDArray[Any], white: float) -> NDArray[Any]:
-    import numpy as np
-
-    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
-
-
-def to_srgb(image: Image) -> Image:
-    """Convert to RGB by the embedded profile; one that does not fit counts as none."""
-    from PIL import ImageCms
-
-    profile = image.info.get("icc_profile")
-    if image.mode not in ("L", "CMYK"):
-        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
-    if not profile:
-        return image.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")
-    return transform.apply(image)
-
-
 def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> list[Photo]:
-    """Find the photos, decode each fully once and pair it with its caption.
+    """Find the photos, decode each completely once, and pair it with its caption.
 
     Args:
-        on_skip: told of each photo left out: of a format that is not read, or damaged where
+        on_skip: called for each photo left out: of a format that is not read, or bad while
             `config.bad_images` is "skip".
 
     Raises:
         ConfigError: a photo or caption is bad and not skipped, or no photo is left.
     """
-    parse_colour(config.background)
+    parse_color(config.background)
     photos: list[Photo] = []
     for path in find_photos(config.instance_images):
         try:
@@ -290,6 +236,11 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
 
 
 def load_photo(path: Path, config: InstanceConfig) -> Photo:
+    """Decode one photo completely and pair it with its caption.
+
+    Raises:
+        ConfigError: the photo or its caption is bad; names the file.
+    """
     check_name(path)
     image = decode_photo(path)
     caption = read_caption(path, config.caption_mode, config.instance_prompt)
@@ -297,7 +248,7 @@ def load_photo(path: Path, config: InstanceConfig) -> Photo:
 
 
 def check_name(path: Path) -> None:
-    """Refuse names that are no text, as on Linux from an archive in an old encoding."""
+    """Refuse a name that is not valid text, as from an archive in an old encoding on Linux."""
     try:
         path.name.encode()
     except UnicodeEncodeError:

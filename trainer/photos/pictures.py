@@ -22,7 +22,7 @@ BACKGROUND, INK = "#ffffff", "#222222"
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:
-    """Write a PNG whole or not at all."""
+    """Write a PNG file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, png_bytes(picture))
 
@@ -36,14 +36,14 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 @dataclass(frozen=True)
 class Row:
-    """Images of one prompt."""
+    """The images of one prompt, with its label."""
 
     label: str
     pictures: Sequence[Image.Image]
 
 
 def labelled_grid(rows: Sequence[Row]) -> Image.Image:
-    """Return the rows below each other, each with its text above; all images have one size."""
+    """Return an image of the rows, each below its label; all images must have the same size."""
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [[shrunk(picture) for picture in row.pictures] for row in rows]
@@ -67,7 +67,7 @@ def labelled_grid(rows: Sequence[Row]) -> Image.Image:
 
 
 def shrunk(picture: Image.Image) -> Image.Image:
-    """A copy whose longer side is at most MAX_CELL_PX."""
+    """Return a copy whose longer side is at most MAX_CELL_PX."""
     copy = picture.copy()
     copy.thumbnail((MAX_CELL_PX, MAX_CELL_PX))
     return copy

@@ -1,4 +1,4 @@
-"""What training will make of a set of photos: crops, prompts and what may spoil the result."""
+"""A report on a set of photos: their crops, prompts and what may spoil the result."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Note", "PhotoReport", "Report", "inspect_photos"]
+
 MAX_TOKENS = 77  # what a CLIP text encoder reads, start and end included
 MIN_PHOTOS = 3
 MIN_KEPT_FRACTION = 0.6
 WORK_PX = 512  # shorter side at which sharpness is measured
-# Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the least of the sharp
-# ones has 387, the most of those blurred by a radius of 6 in 1024 pixels has 10.
+# Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the sharp ones have at
+# least 387, those blurred by a radius of 6 in 1024 pixels at most 10.
 MIN_SHARPNESS = 60.0
 # Measured on the same: resized and re-encoded copies differ in at most 5 of 64 bits, different
 # photos in at least 9, a set's two most different photos in at least 16, and the two most
-# different of five shots that stray by up to 4 % in at most 14 (99 of 100 such bursts).
+# different of five shots that move by up to 4% in at most 14 (99 of 100 such bursts).
 DUPLICATE_BITS = 6
 ONE_VIEW_BITS = 14
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that may spoil the training, and what would mend it."""
+    """Something that may spoil the training, and what to do about it."""
 
     code: str
     message: str
@@ -41,11 +43,11 @@ class Note:
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What becomes of one photo.
+    """How one photo will be trained.
 
     Args:
-        kept_fraction: the share of the photo's area that some crop shows.
-        cut_sides: the shares cut off at left, top, right and bottom.
+        kept_fraction: the share of the photo's area that is in some crop.
+        cut_sides: the shares cropped away at left, top, right and bottom.
     """
 
     photo: Photo
@@ -55,6 +57,7 @@ class PhotoReport:
     notes: tuple[Note, ...]
 
     def text(self) -> str:
+        """Return the report in words."""
         width, height = self.photo.size
         lines = [
             f"{self.photo.name}: {width} x {height} pixels",
@@ -66,17 +69,17 @@ class PhotoReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What becomes of a set of photos; `notes` are about the set."""
+    """How a set of photos will be trained; `notes` are about the whole set."""
 
     photos: tuple[PhotoReport, ...]
     notes: tuple[Note, ...]
 
     def warnings(self) -> tuple[Note, ...]:
-        """All notes, those about the set first."""
+        """Return all notes, those about the set first."""
         return self.notes + tuple(note for photo in self.photos for note in photo.notes)
 
     def text(self) -> str:
-        """The report in words, one paragraph per photo."""
+        """Return the report in words, one paragraph per photo."""
         number = len(self.photos)
         head = [f"{number} photo{'s' if number > 1 else ''}", *map(note_text, self.notes)]
         return "\n\n".join(["\n".join(head), *(photo.text() for photo in self.photos)]) + "\n"
@@ -98,10 +101,10 @@ def inspect_photos(
     config: InstanceConfig,
     count_tokens: Callable[[str], int],
 ) -> Report:
-    """Look at every photo once, as it will be trained.
+    """Report on photos as they will be trained; each is decoded once.
 
     Args:
-        count_tokens: how many CLIP tokens a prompt needs, start and end included.
+        count_tokens: returns how many CLIP tokens a prompt needs, start and end included.
     """
     looks = [look_at(read_photo(photo.path, config.background)) for photo in photos]
     reports = []
@@ -134,7 +137,7 @@ def kept_box(window: Window) -> Box:
 
 
 def union_area(boxes: Sequence[Box]) -> float:
-    """The area that boxes cover together, one column between two box edges at a time."""
+    """Return the area that boxes cover together, one column between two box edges at a time."""
     edges = sorted({edge for left, _, right, _ in boxes for edge in (left, right)})
     return sum(
         (right - left) * union_length([box[1::2] for box in boxes if box[0] <= left < box[2]])
@@ -143,7 +146,7 @@ def union_area(boxes: Sequence[Box]) -> float:
 
 
 def union_length(spans: Sequence[tuple[float, ...]]) -> float:
-    """The length that (start, end) spans cover together."""
+    """Return the length that (start, end) spans cover together."""
     covered, reached = 0.0, 0.0
     for start, end in sorted(spans):
         covered += max(0.0, end - max(start, reached))
@@ -164,13 +167,13 @@ def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
             "upscaled",
             f"{name} has {width} x {height} pixels; it is enlarged {enlarged:.2f} times to fill "
             f"{window.size[0]} x {window.size[1]}.",
-            "Give a larger original, or lower resolution.",
+            "Use a larger original, or lower resolution.",
         )
     if kept < MIN_KEPT_FRACTION:
         yield Note(
             "cropped_away",
             f"{1 - kept:.0%} of {name} is cropped away.",
-            "Crop the photo round the subject yourself, or set crop_mode to none.",
+            "Crop the photo around the subject yourself, or set crop_mode to none.",
         )
 
 
@@ -183,45 +186,45 @@ class Look:
 
 
 def look_at(image: Image) -> Look:
-    grey = image.convert("L")
-    return Look(sharpness_of(grey), fingerprint_of(grey))
+    gray = image.convert("L")
+    return Look(sharpness_of(gray), fingerprint_of(gray))
 
 
-def sharpness_of(grey: Image) -> float:
-    """Variance of the Laplacian (Pech-Pacheco et al. 2000) where the photo is sharpest.
+def sharpness_of(gray: Image) -> float:
+    """Return the variance of the Laplacian (Pech-Pacheco et al. 2000) where a photo is sharpest.
 
-    It is taken at one working size and of 8 x 8 tiles, nine tenths of which have no more, so that
-    neither the resolution nor a smooth background decides.
+    It is measured at one working size, as the 0.9 quantile of 8 x 8 tiles, so that neither the
+    resolution nor a smooth background matters.
     """
     import numpy as np
 
-    pixels = np.asarray(shrunk(grey), dtype=np.float32)  # (H, W)
+    pixels = np.asarray(shrunk(gray), dtype=np.float32)  # (H, W)
     middle = pixels[1:-1, 1:-1]
-    neighbours = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    rows = np.array_split(neighbours - 4 * middle, 8)
+    neighbors = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
+    rows = np.array_split(neighbors - 4 * middle, 8)
     tiles = [tile.var() for row in rows for tile in np.array_split(row, 8, axis=1)]
     return float(np.quantile(tiles, 0.9))
 
 
-def shrunk(grey: Image) -> Image:
-    """The photo at the working size; a smaller one stays as it is, down to what 64 tiles need."""
+def shrunk(gray: Image) -> Image:
+    """Return a photo at the working size, or unchanged if smaller, but large enough for tiles."""
     from PIL.Image import Resampling
 
-    scale = min(1.0, WORK_PX / min(grey.size))
-    width, height = (max(16, round(side * scale)) for side in grey.size)
-    return grey.resize((width, height), Resampling.LANCZOS, reducing_gap=3.0)
+    scale = min(1.0, WORK_PX / min(gray.size))
+    width, height = (max(16, round(side * scale)) for side in gray.size)
+    return gray.resize((width, height), Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def fingerprint_of(grey: Image) -> int:
-    """Difference hash: which of 8 x 8 neighbours is brighter than the one left of it.
+def fingerprint_of(gray: Image) -> int:
+    """Return a difference hash: which of 8 x 8 pixels are brighter than their left neighbor.
 
-    Shades are floats, and a difference of at most one shade is none, so that flat areas do not
-    take their bits from noise.
+    Shades are floats, and a difference of up to one shade does not count, so that noise does not
+    set the bits of flat areas.
     """
     import numpy as np
     from PIL.Image import Resampling
 
-    small = grey.resize((256, 256), Resampling.BOX).convert("F")
+    small = gray.resize((256, 256), Resampling.BOX).convert("F")
     shades = np.asarray(small.resize((9, 8), Resampling.LANCZOS))
     bits = np.diff(shades, axis=1) > 1
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -236,16 +239,16 @@ def look_notes(photos: Sequence[Photo], looks: Sequence[Look], index: int) -> It
     if looks[index].sharpness < MIN_SHARPNESS:
         yield Note(
             "blurry",
-            f"{name} is blurry (sharpness {looks[index].sharpness:.0f}, usual is "
-            f"{MIN_SHARPNESS:.0f} and more).",
-            "Replace it by a sharp photo; blur is learned as part of the subject.",
+            f"{name} is blurry (sharpness {looks[index].sharpness:.0f}; sharp photos have at "
+            f"least {MIN_SHARPNESS:.0f}).",
+            "Replace it with a sharp photo; blur is learned as part of the subject.",
         )
     for earlier in range(index):
         if differing_bits(looks[earlier], looks[index]) <= DUPLICATE_BITS:
             yield Note(
                 "duplicate",
                 f"{name} shows the same as {photos[earlier].name}.",
-                "Remove one of the two; a photo given twice weighs double.",
+                "Remove one of the two; a photo given twice counts double.",
             )
             return
 
@@ -255,14 +258,14 @@ def caption_notes(photo: Photo, count_tokens: Callable[[str], int]) -> Iterator[
     if needed > MAX_TOKENS:
         yield Note(
             "caption_cut",
-            f"The caption of {photo.name} has {needed} tokens of at most {MAX_TOKENS}; "
-            f'lost is "{visible(lost_words(photo.caption, count_tokens))}".',
-            "Shorten it, with what matters first.",
+            f"The caption of {photo.name} has {needed} tokens of at most {MAX_TOKENS}; cut off: "
+            f'"{visible(lost_words(photo.caption, count_tokens))}".',
+            "Shorten it, and put what matters first.",
         )
 
 
 def lost_words(caption: str, count_tokens: Callable[[str], int]) -> str:
-    """The words of a caption from the first on that does not fit wholly."""
+    """Return the words of a caption from the first one that does not fit completely."""
     words = caption.split()
     ends = range(1, len(words) + 1)
     fit = bisect_right(ends, MAX_TOKENS, key=lambda end: count_tokens(" ".join(words[:end])))
@@ -283,12 +286,12 @@ def set_notes(looks: Sequence[Look]) -> Iterator[Note]:
         yield Note(
             "few_photos",
             f"There {'is only 1 photo' if len(looks) == 1 else f'are only {len(looks)} photos'}.",
-            "Give 3 to 20, from different sides, before different backgrounds.",
+            "Give 3 to 20, from different sides, in front of different backgrounds.",
         )
     pairs = list(combinations(looks, 2))
     if pairs and all(differing_bits(*pair) <= ONE_VIEW_BITS for pair in pairs):
         yield Note(
             "one_view",
             "All photos show nearly the same view.",
-            "Add photos from other sides, in other light and before other backgrounds.",
+            "Add photos from other sides, in other light, in front of other backgrounds.",
         )

@@ -1,1 +1,1 @@
-"""Prompts as CLIP reads them."""
+"""Prompts as CLIP tokens."""

@@ -1,9 +1,9 @@
-"""CLIP's tokenizer: a prompt to the token ids that every host's text encoders see.
+"""CLIP's tokenizer: a prompt to the token ids that the text encoders of all hosts read.
 
 Equals transformers' `CLIPTokenizer` as ComfyUI and SD 1.x load it: Unicode NFC, lower case letter
-by letter, words cut into letters, single digits and the rest, then byte-pair merges. Two things
-differ. Letters and numbers are those of this Python's `unicodedata`, so that characters younger
-than it may be cut in another place; and `<|endoftext|>` typed with capitals is cut like other text.
+by letter, words split into letters, single digits and the rest, then byte-pair merges. Two things
+differ. Letters and numbers are those of this Python's `unicodedata`, so newer characters may be
+split differently; and `<|endoftext|>` typed with capitals is split like other text.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+__all__ = ["END", "MAX_TOKENS", "START", "encode", "prompt_ids", "token_count"]
+
 MAX_TOKENS = 77
 START = 49406
 END = 49407
@@ -31,16 +33,16 @@ Pair = tuple[str, str]
 
 
 def encode(text: str) -> list[int]:
-    """Token ids of a prompt, without start and end, not cut.
+    """Return the token ids of a prompt, without start and end, however many.
 
     Raises:
-        ConfigError: the text contains half a character (a lone surrogate).
+        ConfigError: the text contains a lone surrogate.
     """
     return joined(map(encode_part, text.split("<|endoftext|>")), END)
 
 
 def encode_part(text: str) -> list[int]:
-    """Token ids of a text without end marks."""
+    """Return the token ids of a text without end marks."""
     return joined(map(encode_words, normalize(text).split("<|startoftext|>")), START)
 
 
@@ -49,18 +51,18 @@ def encode_words(text: str) -> list[int]:
 
 
 def joined(parts: Iterable[list[int]], separator: int) -> list[int]:
-    """The parts in one list, with a token between them."""
+    """Return the parts in one list, with a separator between them."""
     first, *rest = parts
     return first + [token for part in rest for token in (separator, *part)]
 
 
 def token_count(text: str) -> int:
-    """How many of the 77 tokens a prompt needs, start and end included."""
+    """Return how many of the 77 tokens a prompt needs, start and end included."""
     return len(encode(text)) + 2
 
 
 def prompt_ids(text: str, pad_id: int = END) -> list[int]:
-    """The 77 ids that a text encoder reads: start, at most 75 of the prompt, end, padding.
+    """Return the 77 ids that a text encoder reads: start, up to 75 of the prompt, end, padding.
 
     Args:
         pad_id: `END` for SD 1.x and SDXL's first encoder, 0 for SD 2.x and SDXL's second.
@@ -70,19 +72,19 @@ def prompt_ids(text: str, pad_id: int = END) -> list[int]:
 
 
 def normalize(text: str) -> str:
-    """NFC, then lower case letter by letter, without Python's rule for a final sigma."""
+    """Apply NFC, then lower case letter by letter, without Python's rule for a final sigma."""
     return "".join(map(str.lower, unicodedata.normalize("NFC", text)))
 
 
 def split_words(text: str) -> list[str]:
-    """Cut a text into contractions, runs of letters, single digits and runs of the rest."""
+    """Split a text into contractions, runs of letters, single digits and runs of the rest."""
     shape = "".join(map(letter_shape, text))
     return [text[slice(*match.span())] for match in WORD_SHAPE.finditer(shape)]
 
 
 @lru_cache(maxsize=2**16)
 def letter_shape(letter: str) -> str:
-    """An ASCII character of the same class: letter a, number 0, space or punctuation."""
+    """Return an ASCII character of the same class: letter a, number 0, space or punctuation."""
     if letter.isascii():
         return letter
     category = unicodedata.category(letter)
@@ -104,12 +106,12 @@ def word_bytes(word: str) -> bytes:
         return word.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"The prompt contains half a character in {word!r:.80}.", "Type that word again."
+            f"The prompt contains an invalid character in {word!r:.80}.", "Type that word again."
         ) from error
 
 
 def best_pair(parts: list[str]) -> Pair | None:
-    """The neighbours that were merged earliest when the vocabulary was learned."""
+    """Return the neighbors that were merged earliest when the vocabulary was learned."""
     known = [pair for pair in zip(parts, parts[1:], strict=False) if pair in merge_ranks()]
     return min(known, key=merge_ranks().__getitem__, default=None)
 
@@ -127,7 +129,7 @@ def merge_pair(parts: list[str], pair: Pair) -> list[str]:
 
 @cache
 def byte_symbols() -> dict[int, str]:
-    """A printable character for every byte, in the vocabulary's order."""
+    """Return a printable character for every byte, in the vocabulary's order."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in printable]
     symbols = {byte: chr(byte) for byte in printable}
@@ -136,7 +138,7 @@ def byte_symbols() -> dict[int, str]:
 
 @cache
 def merge_ranks() -> dict[Pair, int]:
-    """The learned merges, in order."""
+    """Return the learned merges, each with its rank."""
     with gzip.open(VOCABULARY, "rt", encoding="utf-8") as lines:
         merges = [line.split() for line in islice(lines, 1, NUM_MERGES + 1)]
     return {(first, second): rank for rank, (first, second) in enumerate(merges)}
@@ -144,7 +146,7 @@ def merge_ranks() -> dict[Pair, int]:
 
 @cache
 def vocabulary() -> dict[str, int]:
-    """Every token's id: bytes, bytes that end a word, merges."""
+    """Return every token's id: bytes, bytes that end a word, merges."""
     symbols = list(byte_symbols().values())
     tokens = symbols + [symbol + WORD_END for symbol in symbols]
     tokens += [first + second for first, second in merge_ranks()]

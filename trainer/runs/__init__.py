@@ -1,1 +1,1 @@
-"""A run: its folder, its worker process, and all that it reports."""
+"""A run: its folder, its worker process and what it reports."""

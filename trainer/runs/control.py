@@ -1,4 +1,4 @@
-"""How a job hears from outside, and what it reports to."""
+"""The requests that a job receives, and the function it reports events to."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Control:
     sample: Flag = field(default_factory=Flag)
 
     def check(self) -> None:
-        """Raise Stop if a stop was asked for."""
+        """Raise Stop if a stop was requested."""
         if self.stop.is_set():
             raise Stop
 
     def take(self, flag: Flag) -> bool:
-        """Whether there is a request, which is then cleared."""
+        """Return whether there is a request, and clear it."""
         present = flag.is_set()
         flag.clear()
         return present

@@ -1,4 +1,4 @@
-"""What to report of a worker that ended without a last event."""
+"""The report on a worker that ended without a last event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUT_OF_MEMORY = (
 
 
 def crash_event(code: int, log: Path) -> Failed:
-    """Returns what an exit code means, with the last lines of the log."""
+    """Return a failure that says what an exit code means, with the last lines of the log."""
     name = exit_name(code)
     message = f"The worker ended without a result ({name}). {log_end(log)}".strip()
     hint = OUT_OF_MEMORY if name == "SIGKILL" else SEE_LOG
@@ -27,7 +27,7 @@ def crash_event(code: int, log: Path) -> Failed:
 
 
 def exit_name(code: int) -> str:
-    """Returns the signal that ended a process, or its exit code; Windows' own ones in hex."""
+    """Return the signal that ended a process, or its exit code; Windows' own codes in hex."""
     if code < 0 and -code in set(signal.Signals):
         return signal.Signals(-code).name
     return f"exit code {code & 0xFFFFFFFF:#x}" if code > 0xFFFF else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""What a run reports: frozen events, one JSON object a line in events.jsonl and on stdout."""
+"""What a run reports: frozen events, one JSON object per line in events.jsonl and on stdout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Everything is loaded and checked; training begins. `memory_plan` is in bytes."""
+    """All is loaded and checked, and training begins; `memory_plan` is in bytes."""
 
     name: ClassVar[str] = "started"
     run: str
@@ -152,7 +152,7 @@ def to_line(event: Event) -> str:
 
 
 def from_line(line: str) -> Event:
-    """Read a line that `to_line` wrote.
+    """Read an event from a line that `to_line` wrote.
 
     Raises:
         ValueError: the line is not a complete event.
@@ -161,7 +161,7 @@ def from_line(line: str) -> Event:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Yield the events of a run's file, if it exists; a line torn by a power cut is skipped."""
+    """Yield the events of a run's file, if it exists; an incomplete line is skipped."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:

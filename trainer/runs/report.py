@@ -1,4 +1,4 @@
-"""report.html of a run: one page for any browser, next to the images that it shows."""
+"""A run's report.html: one page for any browser, next to the images that it shows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Section:
 
     Args:
         picture: name of an image in the run folder; empty: none.
-        table: columns of values by their titles, each by the name of its row.
+        table: columns by title, each with its values by the name of their row.
     """
 
     title: str
@@ -46,10 +46,10 @@ class Section:
 
 
 def write_report(run: Run, config: Config, last: Event, sections: Sequence[Section] = ()) -> None:
-    """Write the page from the run's config and events.
+    """Write a run's page from its config and events.
 
     Args:
-        last: how the run ended, which is reported only afterwards.
+        last: how the run ended; not yet among its events.
         sections: shown before the run's own.
     """
     view = View.of([*read_events(run.events), last])
@@ -66,7 +66,7 @@ def write_report(run: Run, config: Config, last: Event, sections: Sequence[Secti
 
 
 def summary(view: View) -> Iterator[str]:
-    """Yield how the run began, what there is to know, and how it ended."""
+    """Yield how the run began, its warnings, and how it ended."""
     texts = [*map(start_text, view.starts), *map(warning_text, view.warnings.values())]
     if view.end is not None:
         texts.append(end_text(view.end, resume="", full_path=True))
@@ -75,7 +75,7 @@ def summary(view: View) -> Iterator[str]:
 
 
 def samples_html(run: Run, view: View) -> Iterator[str]:
-    """Yield the images that were sampled while training, in the order of their steps."""
+    """Yield the images that were sampled during training, in the order of their steps."""
     sampled = {Path(path).name: event for path, event in view.samples.items()}
     found = {name: event for name, event in sampled.items() if (run.samples / name).exists()}
     if found:

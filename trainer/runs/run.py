@@ -1,4 +1,4 @@
-"""A run's folder: all there is to know about one training."""
+"""A run's folder, which holds everything about one training."""
 
 from __future__ import annotations
 
@@ -20,58 +20,65 @@ NUMBER_BYTES = 20
 
 @dataclass(frozen=True)
 class Run:
-    """The folder that holds all there is to know about one training."""
+    """A run's folder, which holds everything about one training."""
 
     folder: Path
 
     @property
     def config(self) -> Path:
+        """The complete config, as JSON."""
         return self.folder / CONFIG
 
     @property
     def events(self) -> Path:
+        """Everything the run reported, one event per line."""
         return self.folder / "events.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of the states from which the run can be resumed."""
         return self.folder / "checkpoints"
 
     @property
     def samples(self) -> Path:
+        """The folder of the images sampled during training."""
         return self.folder / "samples"
 
     @property
     def loss_plot(self) -> Path:
+        """The plot of the loss."""
         return self.folder / "loss.png"
 
     @property
     def report(self) -> Path:
+        """The web page about the run."""
         return self.folder / "report.html"
 
     @property
     def log(self) -> Path:
+        """What the worker printed."""
         return self.folder / "worker.log"
 
     @property
     def cache(self) -> Path:
-        """What runs share: latents, embeddings and class images, next to the runs."""
+        """The folder that runs share, next to them: latents, embeddings and class images."""
         return self.folder.parent / "cache"
 
     @property
     def inputs(self) -> Path:
-        """What a host started the run from."""
+        """The file of what a host started the run from."""
         return self.folder / INPUTS
 
     @cached_property
     def lock(self) -> Lock:
-        """Held by the one process that trains here."""
+        """The lock held by the one process that trains here."""
         return Lock(self.folder / "lock")
 
     @property
     def number(self) -> int:
-        """Its place in the order in which the runs of a folder were made; 0: not known.
+        """Its place in the order in which the runs of a folder were created; 0: unknown.
 
-        No clock decides that: a copied or restored folder has other times.
+        File times do not show that: they change when a folder is copied or restored.
         """
         file = self.folder / NUMBER
         if not file.is_file():
@@ -79,26 +86,26 @@ class Run:
         try:
             with file.open("rb") as stream:
                 return max(0, int(stream.read(NUMBER_BYTES)))
-        except (OSError, ValueError):  # damaged, like none
+        except (OSError, ValueError):  # damaged, so unknown
             return 0
 
     def take_number(self) -> None:
-        """Give a new run the number after the largest in the folder; a run keeps its number."""
+        """Give a new run the number after the highest in its folder; a run keeps its number."""
         if not self.number:
             numbers = [Run(file.parent).number for file in self.folder.parent.glob(f"*/{NUMBER}")]
             write_atomic(self.folder / NUMBER, f"{max(numbers, default=0) + 1}\n")
 
     def create(self, config: str) -> None:
-        """Make the folder and write the config's JSON text."""
+        """Create the folder and write the config's JSON text."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.take_number()
         write_atomic(self.config, config)
 
     def check_free(self) -> None:
-        """Refuse a run that another process is training, before anything in it is touched.
+        """Refuse a run that another process is training, before anything in it is changed.
 
         Raises:
-            ConfigError: there is such a process, or the folder cannot be written to.
+            ConfigError: another process is training it, or the folder cannot be written to.
         """
         check_writable(self.folder, "run folder")
         lock = Lock(self.lock.path)
@@ -107,10 +114,10 @@ class Run:
         lock.release()
 
     def claim(self, output: Path) -> None:
-        """Take the run for this process, and remove what a killed one left half-written.
+        """Lock the run for this process, and remove what a killed one left half-written.
 
         Args:
-            output: the folder of the LoRA.
+            output: the folder of the result.
 
         Raises:
             ConfigError: another process is training it.
@@ -124,6 +131,7 @@ class Run:
         remove_leftovers(self.lock, [self.folder, self.samples, *caches, output])
 
     def busy(self) -> ConfigError:
+        """Return the error for a run that another process is training."""
         return ConfigError(
             f"The run {self.folder} is being trained by another process.",
             "Wait until it ends, stop it, or start a new run in another folder.",
@@ -134,10 +142,10 @@ class Run:
         if not self.folder.exists() or not self.lock.take():
             return
         for file in (self.config, self.inputs, self.folder / NUMBER, self.events, self.log):
-            with suppress(OSError):  # on Windows the worker itself holds its log open
+            with suppress(OSError):  # on Windows, the worker still has its log open
                 file.unlink()
         self.lock.release()
         self.lock.path.unlink(missing_ok=True)
-        with suppress(OSError):  # other files stay, and so does their folder
+        with suppress(OSError):  # a folder with other files stays
             self.folder.rmdir()
             self.folder.parent.rmdir()

@@ -13,10 +13,10 @@ STOPPING = "Stopping after this step. Press Ctrl-C again to quit immediately."
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Let Ctrl-C, termination and a closed terminal ask for a stop, which saves first.
+    """Make Ctrl-C, termination and a closed terminal request a stop, which saves first.
 
-    A second Ctrl-C ends the process at once. Under nohup a closed terminal asks for nothing.
-    Windows gives a closed console's processes no time: what came after the last checkpoint is lost.
+    A second Ctrl-C ends the process at once. Under nohup, closing the terminal does nothing.
+    Windows ends a closed console's processes at once; steps after the last checkpoint are lost.
     """
 
     def first(_number: int, _frame: object) -> None:

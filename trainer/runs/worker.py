@@ -1,4 +1,4 @@
-"""A job in a process of its own, as the host that started it sees it."""
+"""A job in a worker process, as seen by the host that started it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if sys.platform == "win32":
 class Worker:
     """A job in a process of its own.
 
-    The last event comes when the process has ended and its memory is free again.
+    The last event comes after the process has ended and freed its memory.
 
     Args:
         order: the job; its paths are absolute, or relative to the host's current folder.
@@ -61,28 +61,29 @@ class Worker:
         return self.process.poll()
 
     def events(self) -> Iterator[Event]:
-        """Yield every event as it comes, up to the last one."""
+        """Yield every event as it arrives, up to the last one."""
         while not self.ended:
             yield self.take(None)
 
     def poll_event(self, timeout: float) -> Event | None:
-        """Returns the next event; None if none came within `timeout` seconds, or after the last."""
+        """Return the next event; None after the last, or if none comes within `timeout` seconds."""
         try:
             return None if self.ended else self.take(timeout)
         except queue.Empty:
             return None
 
     def take(self, timeout: float | None) -> Event:
+        """Wait for the next event; raises queue.Empty after `timeout` seconds, None: never."""
         event = self.incoming.get(timeout=timeout)
         self.ended = isinstance(event, LAST)
         return event
 
     def send(self, request: orders.Request) -> None:
-        """Ask for something; a process that has ended does not notice."""
+        """Send a request; a process that has ended ignores it."""
         self.write(request)
 
     def stop(self, grace: float) -> None:
-        """Ask for a stop and wait; kill the process after `grace` seconds."""
+        """Request a stop and wait; kill the process after `grace` seconds."""
         self.send(orders.Stop())
         try:
             self.process.wait(grace)
@@ -90,14 +91,14 @@ class Worker:
             self.kill()
 
     def kill(self) -> None:
-        """End the process at once; checkpoints that were saved stay."""
+        """Kill the process at once; saved checkpoints stay."""
         if self.returncode is None:
             self.killed = True
             kill_group(self.process)
         self.process.wait()
 
     def write(self, message: orders.Order | orders.Request) -> None:
-        """Send a line; if the process has gone, its last event says why."""
+        """Send a line; if the process has ended, its last event says why."""
         assert self.process.stdin is not None
         line = orders.to_line(message).encode() + b"\n"
         with self.writing, suppress(OSError):
@@ -105,7 +106,7 @@ class Worker:
                 line = line[os.write(self.process.stdin.fileno(), line) :]
 
     def pump(self) -> None:
-        """Pass events on as they are printed; the last one when the process has ended."""
+        """Pass on events as they are printed, and the last one when the process has ended."""
         last: Last | None = None
         try:
             for event in self.read_events():
@@ -120,39 +121,40 @@ class Worker:
             self.incoming.put(last or Failed("crashed", "The worker was lost.", SEE_LOG, ""))
 
     def read_events(self) -> Iterator[Event]:
-        """Events from the worker; whatever else it prints goes to the log."""
+        """Yield the worker's events; anything else that it prints goes to the log."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             try:
                 yield from_line(line)
             except (ValueError, TypeError, AttributeError):  # perhaps JSON, but not an event
-                with suppress(OSError):  # a full disk must not end the listening
+                with suppress(OSError):  # a full disk must not stop the reading
                     append_lines(self.run.log, line)
 
     def wait_for_end(self) -> None:
+        """Wait for the process to end, and kill it if it does not."""
         try:
             self.process.wait(EXIT_GRACE_SEC)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def crash(self) -> Failed:
-        """Report a process that ended without a last event; kept with the run's events."""
+        """Return the failure of a process without a last event, and add it to the run's events."""
         if self.killed:
             failed = Failed("killed", "The worker was killed.", RESUME, str(self.run.log))
         else:
             failed = crash_event(self.process.wait(), self.run.log)
-        with suppress(OSError):  # the disk may be full; whoever listens hears it anyway
+        with suppress(OSError):  # the disk may be full; the host gets the event anyway
             append_lines(self.run.events, to_line(failed) + "\n")
         return failed
 
     def tidy(self, last: Event) -> None:
-        """Leave nothing of a new run whose settings were refused."""
+        """Remove a new run whose settings were refused."""
         if self.new and isinstance(last, Failed) and last.code == "config":
             self.run.discard()
 
 
 def start(command: list[str], log: BinaryIO) -> subprocess.Popen[str]:
-    """Start the worker in a process group of its own: the host's Ctrl-C is not the worker's."""
+    """Start the worker in its own process group, so that the host's Ctrl-C does not reach it."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -170,5 +172,5 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     if sys.platform == "win32":
         process.kill()
         return
-    with suppress(ProcessLookupError):  # it ended by itself just now
+    with suppress(ProcessLookupError):  # it has just ended
         os.killpg(process.pid, signal.SIGKILL)

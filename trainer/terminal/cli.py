@@ -1,4 +1,4 @@
-"""The terminal's commands; flags come from the config's settings."""
+"""The terminal's commands, whose flags come from the config's settings."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ from .show import is_main_process, json_report, run_job
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
+__all__ = ["main"]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code: 0 done, 2 bad input, 3 stopped, 1 anything else."""
+    """Run one command and return its exit code: 0 done, 2 bad input, 3 stopped, 1 anything else."""
     options = make_parser().parse_args(arguments)
     try:
         return options.execute(options)
@@ -46,29 +48,31 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands.add_parser("train", help="train a LoRA", allow_abbrev=False))
-    add_plan(commands.add_parser("plan", help="say what a training will need", allow_abbrev=False))
+    add_plan(
+        commands.add_parser("plan", help="estimate what a training will need", allow_abbrev=False)
+    )
     add_class_images(
-        commands.add_parser("class-images", help="make class images", allow_abbrev=False)
+        commands.add_parser("class-images", help="generate class images", allow_abbrev=False)
     )
-    add_sample(commands.add_parser("sample", help="draw pictures", allow_abbrev=False))
+    add_sample(commands.add_parser("sample", help="generate images", allow_abbrev=False))
     add_demo(
-        commands.add_parser("demo", help="watch it learn on a built-in model", allow_abbrev=False)
+        commands.add_parser("demo", help="train on the small bundled model", allow_abbrev=False)
     )
-    inspect = commands.add_parser("inspect", help="say what a checkpoint or LoRA is")
-    inspect.add_argument("file")  # as text: "./embedded" is a folder, "embedded" the built-in model
+    inspect = commands.add_parser("inspect", help="identify a checkpoint or LoRA file")
+    inspect.add_argument("file")  # a string: "./embedded" is a folder, "embedded" the bundled model
     inspect.set_defaults(execute=run_inspect)
-    check = commands.add_parser("doctor", help="say what this machine has, and what will be used")
+    check = commands.add_parser("doctor", help="show what this machine has and what will be used")
     check.set_defaults(execute=run_doctor)
     return parser
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, help="JSON file of settings; flags come on top")
+    parser.add_argument("--config", type=Path, help="JSON file of settings; flags override it")
     parser.add_argument("--preset", choices=list(PRESETS), help="named starting point")
-    parser.add_argument("--run", type=Path, help="run folder; else runs/<name of the output>")
-    parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/<name of the output>)")
+    parser.add_argument("--resume", action="store_true", help="resume a stopped run")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting by its name"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting by name"
     )
     add_events(parser)
     for group in dict.fromkeys(name for name, _ in all_settings()):
@@ -84,14 +88,14 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, help="run folder; else runs/demo")
-    parser.add_argument("--resume", action="store_true", help="go on with a stopped demonstration")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/demo)")
+    parser.add_argument("--resume", action="store_true", help="resume a stopped demo")
     add_events(parser)
     parser.set_defaults(execute=run_demo)
 
 
 def run_train(options: argparse.Namespace) -> int:
-    # Whole paths: a run may go on from another working folder.
+    # Absolute paths: a run may be resumed from another working folder.
     config = Config.from_values(train_values(options)).with_paths(os.path.abspath)
     run = choose_run(options, Path(config.result.output).stem)
 
@@ -105,7 +109,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def train_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings from the stopped run, the config file, the preset, the flags; later ones win."""
+    """Return the settings of the stopped run, config file, preset and flags; later ones win."""
     values: dict[str, Any] = {}
     if options.resume and options.run is not None:
         values |= read_config_file(Run(options.run).config)
@@ -123,23 +127,23 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def choose_run(options: argparse.Namespace, stem: str) -> Run:
-    """The run folder: the given one, or one named after the stem.
+    """Return the run in the given folder, or in one named after the stem.
 
     Raises:
-        ConfigError: a new run would mix with one that is there, or none is there to go on with.
+        ConfigError: the folder of a new run exists, or there is no run to resume.
     """
     if options.resume:
         run = Run(options.run or newest_run(stem))
         if not run.config.exists():
-            raise ConfigError(f"There is no run {run.folder} to go on with.", "Give --run FOLDER.")
+            raise ConfigError(f"There is no run {run.folder} to resume.", "Give --run FOLDER.")
         return run
     if not is_main_process():
-        return Run(options.run or RUNS / stem)  # of which it uses the cache beside it
+        return Run(options.run or RUNS / stem)  # uses only the cache next to it
     return new_run(options.run, stem)
 
 
 def new_run(folder: Path | None, stem: str) -> Run:
-    """A run in the given folder, which is not there yet, or in one named after the stem."""
+    """Return a run in the given folder, which must not exist, or in one named after the stem."""
     if folder is None:
         return Run(new_folder(RUNS, stem))
     try:
@@ -148,12 +152,14 @@ def new_run(folder: Path | None, stem: str) -> Run:
         hint = "Give another folder."
         raise ConfigError(f"The run folder {folder}: {error.strerror}.", hint) from None
     if exists:
-        raise ConfigError(f"The run folder {folder} exists.", "Give --resume, or another folder.")
+        raise ConfigError(
+            f"The run folder {folder} already exists.", "Give --resume, or another folder."
+        )
     return Run(folder)
 
 
 def newest_run(stem: str) -> Path:
-    """The newest run of this name: the last of stem, stem_2, ..., whatever the clock said."""
+    """Return the newest run of this name, the last of stem, stem_2, ..., by number, not by time."""
     found = [folder for folder in numbered(RUNS, stem) if Run(folder).config.exists()]
     return found[-1] if found else RUNS / stem
 
@@ -176,7 +182,7 @@ def run_demo(options: argparse.Namespace) -> int:
     if code == 0:
         from ..worker.evaluation.demo import LOOK, SHEET
 
-        seen = f"Look at {run.folder / SHEET}, or at {run.report} in a browser."
+        seen = f"Open {run.folder / SHEET}, or {run.report} in a browser."
         print(f"{seen} {LOOK}", file=sys.stderr)
     return code
 

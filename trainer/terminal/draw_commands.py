@@ -1,4 +1,4 @@
-"""The terminal's commands that draw: class images, and pictures with or without a LoRA."""
+"""The terminal's commands that generate images: class images, and samples of a base or LoRA."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from .show import run_job
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
+__all__ = ["add_class_images", "add_sample"]
+
 
 def add_class_images(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `class-images`."""
     add_settings(parser, [*settings_of(ModelConfig), *settings_of(PriorConfig), *shared_settings()])
-    parser.add_argument("--cache", type=Path, default=CACHE, help="where sets are kept")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the class images")
     add_events(parser)
     parser.set_defaults(execute=run_class_images)
 
 
 def add_sample(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `sample`."""
     add_settings(parser, [*settings_of(ModelConfig), *shared_settings()])
     parser.add_argument("--lora", type=Path, help="LoRA file")
-    parser.add_argument("--strength", type=finite, default=1.0, help="of the LoRA")
+    parser.add_argument("--strength", type=finite, default=1.0, help="strength of the LoRA")
     parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
     parser.add_argument("--negative-prompt", default="")
-    parser.add_argument("--number", type=at_least(1), default=1, help="pictures per prompt")
+    parser.add_argument("--number", type=at_least(1), default=1, help="images per prompt")
     parser.add_argument("--guidance-scale", type=finite, default=7.5)
     parser.add_argument("--steps", type=at_least(1), default=25, help="sampling steps")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of the first picture")
-    parser.add_argument("--output", type=Path, default=Path("samples"), help="folder")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the first image")
+    parser.add_argument("--output", type=Path, default=Path("samples"), help="folder of the images")
     add_events(parser)
     parser.set_defaults(execute=run_sample)
 
@@ -93,7 +97,7 @@ def run_sample(options: argparse.Namespace) -> int:
 
 
 def read_shared(model: ModelConfig, values: dict[str, Any]) -> tuple[int, str]:
-    """The resolution and precision of commands that draw but do not train."""
+    """Return the resolution and precision for generating images."""
     found: list[Any] = []
     for spec in shared_settings():
         found.append(parse_value(spec, values.get(spec.name, spec.default)))

@@ -1,4 +1,4 @@
-"""Flags of the terminal's commands, most of them made from the config's settings."""
+"""Flags of the terminal's commands, most of them built from the config's settings."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ from typing import Any
 from ..config.config import all_settings
 from ..config.settings import Setting
 
+__all__ = ["CACHE", "RUNS", "add_events", "add_settings", "at_least", "finite", "given_values"]
+
 RUNS = Path("runs")
 CACHE = RUNS / "cache"
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
-    """How argparse reads a whole number with a lower bound."""
+    """Return a function with which argparse reads a whole number with a lower bound."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {smallest}")
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {smallest}")
         return int(text)
 
     return read
 
 
 def finite(text: str) -> float:
-    """How argparse reads a number that is neither infinite nor none."""
+    """Read a number that is neither infinite nor NaN, for argparse."""
     if not math.isfinite(float(text)):
-        raise argparse.ArgumentTypeError(f"{text} is no number")
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
     return float(text)
 
 
 def add_events(parser: argparse.ArgumentParser) -> None:
+    """Add the flag `--events`."""
     parser.add_argument("--events", action="store_true", help="print events as lines of JSON")
 
 
 def add_settings(section: Any, specs: Iterable[Setting]) -> None:
-    """One flag per setting; only those that are given arrive in the options."""
+    """Add one flag per setting; only those that are given are in the options."""
     for spec in specs:
         shape: dict[str, Any] = {}
         if spec.type is tuple:
@@ -57,6 +60,6 @@ def add_settings(section: Any, specs: Iterable[Setting]) -> None:
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given as flags."""
+    """Return the settings that were given as flags."""
     names = {spec.name for _, spec in all_settings()}
     return {name: value for name, value in vars(options).items() if name in names}

@@ -1,4 +1,4 @@
-"""How the terminal shows a job: one live line for progress, plain lines for the rest."""
+"""Shows a job on the terminal: one live line for progress, plain lines for the rest."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["is_main_process", "json_report", "run_job"]
 
-RESUME = "Run the same command with --resume to resume."
-LOG_EVERY = 10  # steps between two lines where none can be overwritten
+RESUME = "To resume, run the same command with --resume."
+LOG_EVERY = 10  # steps between two lines if none can be overwritten
 
 
 def json_report(stream: TextIO) -> Callable[[Event], None]:
-    """Returns a report that prints every event as a line of JSON."""
+    """Return a report that prints every event as a line of JSON."""
 
     def report(event: Event) -> None:
         print(to_line(event), file=stream, flush=True)
@@ -61,7 +61,7 @@ class TerminalReport:
             self.line(text)
 
     def progress(self, text: str, *, final: bool) -> None:
-        """Show a passing state; where lines cannot be overwritten, only final ones."""
+        """Show a temporary state; if lines cannot be overwritten, only final ones."""
         if self.live:
             self.stream.write(f"\r\x1b[2K{text}")
             self.stream.flush()
@@ -78,14 +78,14 @@ class TerminalReport:
 
 
 def is_final(event: Progress | Status) -> bool:
-    """Whether a passing state is worth a line of its own in a log."""
+    """Whether a temporary state gets a line of its own in a log."""
     if isinstance(event, Status):
         return event.done == event.total
     return event.step in (1, event.max_train_steps) or event.step % LOG_EVERY == 0
 
 
 def event_text(event: Event) -> str:
-    """Returns the line for an event that stays on the terminal."""
+    """Return the line for an event that stays on the terminal."""
     if isinstance(event, Started):
         return f"{start_text(event)} Run folder: {event.run}"
     if isinstance(event, Warning):
@@ -100,7 +100,7 @@ def event_text(event: Event) -> str:
 def run_job(
     options: argparse.Namespace, run: Run | None, execute: Callable[[Report, Control], Event]
 ) -> int:
-    """Do a job in this process, shown on the terminal and stopped by signals."""
+    """Run a job in this process, shown on the terminal and stopped by signals."""
     from ..worker.edge import guarded
 
     control = Control()
@@ -112,7 +112,7 @@ def run_job(
     def report(event: Event) -> None:
         try:
             show(event)
-        except OSError:  # the terminal or pipe has gone: say no more, save and stop
+        except OSError:  # the terminal or pipe is closed: print no more, save and stop
             control.stop.set()
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -120,5 +120,5 @@ def run_job(
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process, of those that accelerate launched, that reports."""
+    """Whether this is the one process that reports, of those that accelerate launched."""
     return os.environ.get("RANK", "0") == "0"
