@@ -8,6 +8,7 @@ import pytest
 
 from trainer.config.config import Config, read_config_file
 from trainer.errors import ConfigError
+from trainer.terminal.cli import make_parser, train_values
 
 SHARED = {"base": "a.safetensors", "output": "out.safetensors"}
 DOG = {"instance_images": ["dogs"], "instance_prompt": "a photo of sks dog"}
@@ -91,3 +92,32 @@ def test_a_list_in_json_text_is_read_with_its_groups():
     text = json.dumps({"model": {"base": "a"}, "result": {"output": "b.safetensors"},
                        "concepts": [{"instance": DOG}, CAT]})  # fmt: skip
     assert len(Config.from_json(text).concepts) == 2
+
+
+def values_of(*arguments: str) -> dict[str, object]:
+    return train_values(make_parser().parse_args(["train", *arguments]))
+
+
+def test_the_terminal_takes_one_concept_after_another():
+    values = values_of(
+        "--base", "a.safetensors", "--output", "out.safetensors", "--resolution", "640",
+        "--concept", "instance_images=dogs", "instance_prompt=a photo of sks dog",
+        "--concept", "instance_images=cats", "instance_prompt=a = b", "concept_weight=2",
+    )  # fmt: skip
+    first, second = Config.from_values(values).concepts
+    assert first.instance.instance_images == ("dogs",)
+    assert (second.instance.instance_prompt, second.instance.concept_weight) == ("a = b", 2)
+    assert second.instance.resolution == 640
+
+
+def test_flags_override_every_concept_of_a_config_file(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(Config.from_values(SHARED | {"concepts": [DOG, CAT]}).to_json(), "utf-8")
+    config = Config.from_values(values_of("--config", str(path), "--resolution", "256", "--flip"))
+    assert [c.instance.resolution for c in config.concepts] == [256, 256]
+    assert [c.instance.instance_images for c in config.concepts] == [("dogs",), ("cats",)]
+
+
+def test_a_concept_without_an_equals_sign_is_refused():
+    with pytest.raises(ConfigError, match="--concept 'dogs' has no '='"):
+        values_of("--concept", "dogs")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..config.config import Config, all_settings, read_config_file
+from ..config.config import CONCEPTS, Config, all_settings, read_config_file
 from ..config.presets import PRESETS, preset_values
 from ..environment.environment import doctor
 from ..errors import ConfigError
@@ -19,7 +19,7 @@ from ..model_files.identify import describe
 from ..runs.events import Event, Failed
 from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
-from .flags import RUNS, add_events, add_settings, given_values
+from .flags import RUNS, add_events, add_settings, assignments, given_values
 from .plan_command import add_plan_flags, show_plan
 from .show import is_main_process, json_report, run_job
 
@@ -74,6 +74,11 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting by name"
     )
+    parser.add_argument(
+        "--concept", action="append", default=[], nargs="+", metavar="NAME=VALUE",
+        help="one of several subjects, by its settings; repeat it for each subject. Settings given "
+        "by other flags apply to all of them",
+    )  # fmt: skip
     add_events(parser)
     for group in dict.fromkeys(name for name, _ in all_settings()):
         section = parser.add_argument_group(group)
@@ -112,18 +117,30 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the stopped run, config file, preset and flags; later ones win."""
     values: dict[str, Any] = {}
     if options.resume and options.run is not None:
-        values |= read_config_file(Run(options.run).config)
+        values = overridden(values, read_config_file(Run(options.run).config))
     if options.config is not None:
-        values |= read_config_file(options.config)
+        values = overridden(values, read_config_file(options.config))
     if options.preset is not None:
-        values |= preset_values(options.preset)
-    values |= given_values(options)
-    for assignment in options.set:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment!r} has no '='.", "Write --set name=value.")
-        values[name.strip()] = value
+        values = overridden(values, preset_values(options.preset))
+    values = overridden(values, given_values(options))
+    values = overridden(values, assignments(options.set, "--set"))
+    if options.concept:
+        values[CONCEPTS] = [assignments(texts, "--concept") for texts in options.concept]
     return values
+
+
+def overridden(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with later ones on top, which also replace those of every listed concept."""
+    listed = values.get(CONCEPTS)
+    if not isinstance(listed, list) or CONCEPTS in later:
+        return {**values, **later}
+    kept = [
+        {name: value for name, value in own.items() if name not in later}
+        if isinstance(own, dict)
+        else own
+        for own in listed
+    ]
+    return {**values, **later, CONCEPTS: kept}
 
 
 def choose_run(options: argparse.Namespace, stem: str) -> Run:

@@ -10,8 +10,18 @@ from typing import Any
 
 from ..config.config import all_settings
 from ..config.settings import Setting
+from ..errors import ConfigError
 
-__all__ = ["CACHE", "RUNS", "add_events", "add_settings", "at_least", "finite", "given_values"]
+__all__ = [
+    "CACHE",
+    "RUNS",
+    "add_events",
+    "add_settings",
+    "assignments",
+    "at_least",
+    "finite",
+    "given_values",
+]
 
 RUNS = Path("runs")
 CACHE = RUNS / "cache"
@@ -57,6 +67,21 @@ def add_settings(section: Any, specs: Iterable[Setting]) -> None:
             help=(spec.help + default).replace("%", "%%"),
             **shape,
         )
+
+
+def assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """Return the values of texts such as name=value.
+
+    Raises:
+        ConfigError: a text has no "=".
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{flag} {text!r:.200} has no '='.", f"Write {flag} name=value.")
+        found[name.strip()] = value
+    return found
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
