@@ -23,9 +23,8 @@ NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/de
 def pack(tmp_path: Path) -> Path:
     """A copy of what installs the environment, under a name with a space and an accent."""
     copy = tmp_path / "custom_nodes" / "é pack"
-    (copy / "trainer").mkdir(parents=True)
-    for file in (PACK / "trainer").glob("*.py"):
-        shutil.copy(file, copy / "trainer")
+    others = shutil.ignore_patterns("worker", "__pycache__")
+    shutil.copytree(PACK / "trainer", copy / "trainer", ignore=others)
     shutil.copytree(PACK / "requirements", copy / "requirements")
     for name in ("install.py", "dreambooth.py"):
         shutil.copy(PACK / name, copy)
@@ -52,7 +51,7 @@ def start(pack: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
 
 def make_webui(root: Path) -> dict[str, str]:
-    """The files and environment variables by which A1111 is known; gives the latter."""
+    """Create the files by which A1111 is known, and return its environment variables."""
     (root / "modules").mkdir()
     (root / "launch.py").touch()
     (root / "modules" / "launch_utils.py").touch()
