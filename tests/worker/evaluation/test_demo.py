@@ -64,8 +64,7 @@ def test_the_demonstration_leaves_what_it_promises(
 
     def short_config(folder: Path) -> Any:
         config = config_of(folder)
-        few = replace(config.training, max_train_steps=2)
-        return replace(config, training=few, prior=replace(config.prior, num_class_images=2))
+        return config.with_values(max_train_steps=2, num_class_images=2)
 
     monkeypatch.setattr(demo, "demo_config", short_config)
     monkeypatch.setattr(gallery, "INFERENCE_STEPS", 2)
