@@ -15,10 +15,8 @@ from ..trainer.config.names import check_file_stem
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
 from ..trainer.model_files.identify import require_base
-from ..trainer.photos.images import find_photos
 from ..trainer.runs.orders import Compare, MakeClassImages, Train
 from ..trainer.runs.run import Run
-from . import photos
 from .fields import SETTINGS
 from .jobs import Job
 
@@ -96,6 +94,8 @@ def sources(form: Form, places: Places) -> tuple[str, ...]:
     """Return the given folder, or else a folder with copies of the uploads."""
     named = form.folder.strip().strip('"')
     if not named:
+        from . import photos  # here, to keep the host's start fast
+
         return (str(photos.keep(form.uploads, places.uploads)),)
     folder = Path(named).expanduser()
     if not folder.is_absolute() or not folder.is_dir():
@@ -109,6 +109,8 @@ def train_job(form: Form, places: Places) -> Job:
     Raises:
         ConfigError: a field is missing or invalid.
     """
+    from ..trainer.photos.images import find_photos  # here, to keep the host's start fast
+
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")
     settings = form.settings()

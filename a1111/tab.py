@@ -16,7 +16,7 @@ from ..trainer.config.presets import PRESETS
 from ..trainer.errors import ConfigError
 from ..trainer.model_files.identify import predicts_velocity, require_base
 from ..trainer.model_files.kinds import ModelFile
-from . import fields, orders, photos
+from . import fields, orders
 from .device import WebUI
 from .form import kept, setting_field, setting_rows
 from .jobs import JOBS
@@ -183,6 +183,8 @@ def read_form(values: tuple[Any, ...]) -> Form:
 
 def look(*values: Any) -> tuple[Any, str]:
     """Return the preview of the training crops, and the report."""
+    from . import photos  # here, to keep the host's start fast
+
     try:
         found = photos.look_at(orders.instance_config(read_form(values), places()))
     except ConfigError as error:

@@ -22,7 +22,7 @@ from trainer.files.atomic import write_atomic
 from trainer.photos.pictures import Row, labelled_grid
 from trainer.runs.control import Control
 from trainer.worker.base.parts import open_parts
-from trainer.worker.drawing.class_images import png_bytes
+from trainer.photos.pictures import png_bytes
 from trainer.worker.evaluation.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
 from trainer.worker.evaluation.measures import arrays, said, share
 from trainer.worker.minisd.dataset import to_pixels
@@ -91,7 +91,7 @@ def rounded(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def sheet(prompts: list[str], pictures: list[Image.Image]) -> Image.Image:
-    """Returns a grid of images spread evenly over the list, with their prompts."""
+    """Return a grid of images spread evenly over the list, with their prompts."""
     some = range(0, len(pictures), len(pictures) // SHOWN)[:SHOWN]
     rows = [some[start : start + COLUMNS] for start in range(0, SHOWN, COLUMNS)]
     said = [", ".join(prompts[place].removeprefix("a photo of ") for place in row) for row in rows]

@@ -53,7 +53,7 @@ def make_config(options: argparse.Namespace, case: str) -> Config:
 
 
 def make_updater(config: Config) -> Updater:
-    """Returns an updater for the model in training, with random latents and prompts."""
+    """Return an updater for the model in training, with random latents and prompts."""
     accelerator = make_accelerator(config.training.mixed_precision)
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)

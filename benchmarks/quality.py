@@ -196,7 +196,7 @@ def judge(
 
 
 def read_trials(file: Path) -> dict[str, dict[str, float]]:
-    """Returns the measures by trial, without lines that a killed process left incomplete."""
+    """Return the measures by trial, without lines that a killed process left incomplete."""
     found = {}
     for line in file.read_text("utf-8").splitlines() if file.exists() else []:
         with suppress(ValueError):
@@ -237,12 +237,12 @@ def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 def means_of(seeds: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """Returns the means over seeds that the table by subject shows."""
+    """Return the means over seeds that the table by subject shows."""
     return {name: round(mean(row[name] for row in seeds.values()), 4) for name in BY_SUBJECT}
 
 
 def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
-    """Returns the statistics of one measure of one variant.
+    """Return the statistics of one measure of one variant.
 
     A subject counts once, as the mean of its seeds: mean and deviation are over subjects, `seeds`
     is the deviation between seeds of one subject. The difference is between trials of the same

@@ -56,7 +56,7 @@ OPEN_CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layer
 
 
 def make_unet(family: str, size: str) -> UNet2DConditionModel:
-    """Returns a U-Net on the meta device."""
+    """Return a U-Net on the meta device."""
     unet = UNETS[family, size]
     cross = [depth > 0 for depth in unet.depths]
     extra: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def make_text_encoder(sizes: dict[str, int], *, projected: bool, tiny: bool) -> 
 
 
 def random_weights(model: nn.Module, rng: torch.Generator, dtype: torch.dtype) -> Weights:
-    """Returns fan-in-scaled normal weights, norms of one, biases of zero: values stay finite."""
+    """Return fan-in-scaled normal weights, norms of one, biases of zero: values stay finite."""
     return {name: random_tensor(name, p.shape, rng).to(dtype) for name, p in parameters(model)}
 
 
@@ -116,7 +116,7 @@ def random_tensor(name: str, shape: torch.Size, rng: torch.Generator) -> Tensor:
 
 
 def text_weights(family: str, size: str, rng: torch.Generator, dtype: torch.dtype) -> Weights:
-    """Returns the text encoders' weights with the prefixes of single-file checkpoints."""
+    """Return the text encoders' weights with the prefixes of single-file checkpoints."""
     tiny = size == "tiny"
 
     def weights(sizes: dict[str, int], *, projected: bool) -> Weights:
@@ -141,7 +141,7 @@ def prefixed(prefix: str, weights: Weights) -> Weights:
 def checkpoint_weights(
     family: str, size: str, seed: int = 0, dtype: torch.dtype = torch.float16
 ) -> Weights:
-    """Returns all weights of a random checkpoint in the original layout."""
+    """Return all weights of a random checkpoint in the original layout."""
     rng = torch.Generator().manual_seed(seed)
     unet = UNETS[family, size]
     levels = [

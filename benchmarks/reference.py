@@ -118,7 +118,7 @@ def train(
 
 
 def tensor_hash(path: Path) -> str:
-    """Returns the SHA-256 of all tensors of a file with their names, without the metadata."""
+    """Return the SHA-256 of all tensors of a file with their names, without the metadata."""
     digest = hashlib.sha256()
     for name, value in sorted(load_file(path).items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -145,7 +145,7 @@ def all_hashes() -> dict[str, dict[str, str]]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[str]:
-    """Returns one line for each case whose weights or losses differ."""
+    """Return one line for each case whose weights or losses differ."""
     return [
         f"{title}: {kind} differ"
         for title, found in after.items()

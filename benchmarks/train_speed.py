@@ -116,7 +116,7 @@ def processor() -> str:
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """Returns the command that repeats the measurement."""
+    """Return the command that repeats the measurement."""
     flags = f"--mixed-precision {options.mixed_precision} --steps {options.steps}"
     flags += f" --gradient-checkpointing {options.gradient_checkpointing}"
     settings = f" -- {' '.join(options.settings)}" if options.settings else ""

@@ -1,9 +1,9 @@
-"""A training requested by the node: its config, fingerprint and run."""
+"""A training requested by the node: its config and fingerprint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,7 @@ from ..trainer.config.names import check_file_stem
 from ..trainer.config.presets import PRESETS, preset_values
 from ..trainer.config.settings import settings_of
 from ..trainer.errors import ConfigError
-from ..trainer.files.atomic import new_folder
 from ..trainer.files.fingerprint import settings_key
-from ..trainer.runs.history import PastRun, keep_fingerprint
-from ..trainer.runs.orders import Train
-from ..trainer.runs.run import Run
 from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
 from .wires import Base, ClassImages, InstanceSet
 
@@ -26,10 +22,8 @@ __all__ = [
     "NO_PRESET",
     "RESUME",
     "START_OVER",
-    "Task",
     "fingerprint",
     "make_config",
-    "next_run",
     "output_path",
     "preset_differences",
     "setting_values",
@@ -185,41 +179,3 @@ def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that shape the LoRA."""
     without = FROM_WIRES | WITHOUT_EFFECT
     return {k: v for k, v in settings.items() if k not in without and not k.startswith("sample_")}
-
-
-def next_run(folder: Path, name: str, past: Sequence[PastRun], if_stopped: str) -> Run:
-    """Return the run to resume, or create a new one."""
-    check_choice("if_stopped", if_stopped, (RESUME, START_OVER))
-    if past and if_stopped == RESUME:
-        return past[0].run
-    return Run(new_folder(folder, name))
-
-
-@dataclass(frozen=True)
-class Task:
-    """One training for the worker.
-
-    Args:
-        key: the fingerprint of its inputs.
-        seen: warnings that the user has already seen.
-    """
-
-    config: Config
-    key: str
-    run: Run
-    seen: frozenset[str]
-
-    @property
-    def order(self) -> Train:
-        """The order for the worker; resuming a new run starts it."""
-        return Train(str(self.run.folder), self.config.to_dict(), resume=True)
-
-    def begin(self) -> None:
-        """Record the run's number and fingerprint in its folder.
-
-        Raises:
-            ConfigError: another process is training this run.
-        """
-        self.run.check_free()
-        self.run.take_number()
-        keep_fingerprint(self.run, self.key)

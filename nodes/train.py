@@ -5,38 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management as mm
 from comfy_api.latest import io
 
 from ..trainer.config.presets import PRESETS
 from ..trainer.environment.environment import check_ready
 from ..trainer.errors import ConfigError
-from ..trainer.runs.events import Failed, Last, Stopped
-from ..trainer.runs.history import PastRun, lost_results, past_run, runs_from
-from ..trainer.runs.wording import end_text
-from ..trainer.runs.worker import Worker
 from . import job, places
-from .base import Wires, export, find_base
+from .base import Wires, find_base
 from .fields import TRAIN_ADVANCED, TRAIN_BASIC
-from .follow import STOP_SEC, follow
 from .inputs import ClassSetType, InstanceSetType, LoraType, advanced_inputs, setting_inputs
 from .page import Page
-from .pictures import read_tensor
-from .wires import Base, ClassImages, InstanceSet, TrainedLora
+from .wires import ClassImages, InstanceSet
 
 __all__ = ["NODES"]
 
 PRESET_HELP = "Fills in the settings that are left at their defaults. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
-RESUME = "Run again to resume."
 STOPPED_HELP = (
     "After a canceled run with the same inputs: resume from its last step, or start over."
 )
-
-
-class TrainingFailed(Exception):
-    """The worker failed; the text says why and what to do."""
 
 
 class DreamBoothTrain(io.ComfyNode):
@@ -100,6 +88,8 @@ class DreamBoothTrain(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_inputs: Any) -> str:
+        from ..trainer.runs.history import lost_results  # here, to keep ComfyUI's start fast
+
         return str(lost_results(places.runs_folder()))
 
     @classmethod
@@ -115,6 +105,8 @@ class DreamBoothTrain(io.ComfyNode):
         class_set: ClassImages | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
+        from . import training  # here, to keep ComfyUI's start fast
+
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
         page.text("Checking the model …")
@@ -122,82 +114,13 @@ class DreamBoothTrain(io.ComfyNode):
         values = job.with_preset(job.setting_values(settings), preset)
         output = job.output_path(places.loras_folder(), output_name)
         config = job.make_config(values, base, instance_set, class_set, output)
-        show_notes(page, base, preset, instance_set)
+        training.show_notes(page, base, preset, instance_set)
         key = job.fingerprint(config, base, instance_set, class_set)
-        past = runs_from(places.runs_folder(), key)
-        finished = next((run for run in past if run.finished_lora), None)
-        report = "Inputs unchanged, reusing the finished LoRA"
-        if finished is None:
-            write_base(base, wires, page)
-            run = job.next_run(places.runs_folder(), output.stem, past, if_stopped)
-            seen = frozenset().union(*(subject.notes for subject in instance_set.subjects))
-            finished = train(job.Task(config, key, run, seen), page)
-            report = "LoRA saved"
-        return result(finished, config.concepts[0].instance.instance_prompt, report, page)
-
-
-def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
-    texts = list(base.notes)
-    for subject in photos.subjects:
-        texts.append(" ".join(job.preset_differences(preset, subject.config)))
-    for text in filter(None, dict.fromkeys(texts)):
-        page.note("warn", "DreamBooth Train", text)
-
-
-def write_base(base: Base, wires: Wires, page: Page) -> None:
-    """Export a patched base for the worker, and free the GPU."""
-    if base.patched:
-        page.text("Exporting the patched model …")
-        export(base, wires)
-    mm.unload_all_models()
-
-
-def train(task: job.Task, page: Page) -> PastRun:
-    """Train a run in the worker.
-
-    Raises:
-        ConfigError: a problem that the user can fix.
-        TrainingFailed: any other failure of the worker.
-        InterruptProcessingException: the user canceled; the progress is saved.
-    """
-    task.begin()
-    worker = Worker(task.order)
-    try:
-        last = follow(worker, page, task.seen)
-    finally:
-        worker.stop(STOP_SEC)  # saves if following failed; otherwise already ended
-    require_finished(last, page)
-    return past_run(task.run)
-
-
-def require_finished(last: Last, page: Page) -> None:
-    """Raise the matching exception unless the run finished."""
-    text = end_text(last, resume=RESUME)
-    if isinstance(last, Stopped):
-        page.text(text)
-        page.note("info", "Training stopped", text)
-        raise mm.InterruptProcessingException
-    if isinstance(last, Failed) and last.code == "config":
-        raise ConfigError(last.message, last.hint)
-    if isinstance(last, Failed):
-        raise TrainingFailed(text)
-
-
-def result(done: PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
-    """Return the node's outputs and preview."""
-    lora = done.finished_lora
-    assert lora is not None
-    text = f"{report}: {lora.name}"
-    page.text(text)
-    samples = sorted(done.run.samples.glob("*.png"))[-1:]
-    images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
-    return io.NodeOutput(
-        TrainedLora(lora, trigger, done.family),
-        read_tensor(done.run.loss_plot),
-        str(done.run.folder),
-        trigger,
-        ui={"images": images, "report": [text]},
-    )
+        done, report = training.finished_run(
+            training.Request(config, key, instance_set, if_stopped), base, wires, page
+        )
+        trigger = config.concepts[0].instance.instance_prompt
+        return training.result(done, trigger, report, page)
 
 
 NODES = [DreamBoothTrain]

@@ -39,6 +39,7 @@ graph = pack_module("nodes.graph")
 grid = pack_module("trainer.photos.pictures")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
+task = pack_module("nodes.task")
 prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
@@ -295,7 +296,7 @@ def test_the_fingerprint_holds_what_shapes_the_lora_and_nothing_else():
 def make_run(folder: Path, name: str, last: object, key: str = "k") -> object:
     made = run.Run(folder / name)
     made.folder.mkdir()
-    job.Task(make_config({}), key, made, frozenset()).begin()
+    task.Task(make_config({}), key, made, frozenset()).begin()
     started = events.Started(
         run=str(made.folder), family="sd1", device="cpu", dtype="float32", num_instance_images=3,
         num_class_images=0, start_step=0, max_train_steps=4, trainable_parameters=1,
@@ -322,14 +323,14 @@ def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tm
 def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
     stopped = make_run(tmp_path, "dog", events.Stopped(2, "", "", True))
     past = history.runs_from(tmp_path, "k")
-    assert job.next_run(tmp_path, "dog", past, job.RESUME) == stopped
-    assert job.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
-    assert job.next_run(tmp_path, "dog", [], job.RESUME).folder == tmp_path / "dog_3"
+    assert task.next_run(tmp_path, "dog", past, job.RESUME) == stopped
+    assert task.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
+    assert task.next_run(tmp_path, "dog", [], job.RESUME).folder == tmp_path / "dog_3"
 
 
 def test_a_killed_run_can_be_resumed(tmp_path):
     killed = make_run(tmp_path, "dog", None)
-    assert job.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.RESUME) == killed
+    assert task.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.RESUME) == killed
 
 
 def make_set(cache: Path, cfg: float, count: int) -> object:

@@ -21,7 +21,7 @@ __all__ = [
 FamilyName = Literal["sd1", "sd2", "sdxl"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)  # neither is used, and each delays hosts
 class TextEncoderKind:
     """One text encoder of a family.
 
@@ -42,7 +42,7 @@ class TextEncoderKind:
     lora_prefix: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Variant:
     """What differs within a family between noise-predicting and velocity-predicting bases.
 
@@ -55,7 +55,7 @@ class Variant:
     architecture: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Family:
     """What the checkpoints of one Stable Diffusion generation have in common.
 

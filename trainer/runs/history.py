@@ -61,7 +61,7 @@ class PastRun:
 
 
 def runs_in(folder: Path, file: str = CONFIG) -> list[Run]:
-    """Returns the runs of a folder that have a file of this name, newest first.
+    """Return the runs of a folder that have a file of this name, newest first.
 
     The order is that of their numbers; runs without one come last, by name: dog_10, dog_9, dog.
     """
@@ -70,12 +70,12 @@ def runs_in(folder: Path, file: str = CONFIG) -> list[Run]:
 
 
 def natural(name: str) -> list[str | int]:
-    """Returns a sort key that counts dog_10 after dog_9."""
+    """Return a sort key that counts dog_10 after dog_9."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def past_run(run: Run) -> PastRun:
-    """Returns how a run went, by its events."""
+    """Return how a run went, by its events."""
     try:
         status = run.events.stat()
     except OSError:  # nothing was reported yet
@@ -103,13 +103,13 @@ def keep_fingerprint(run: Run, fingerprint: str) -> None:
 
 
 def runs_from(folder: Path, fingerprint: str) -> list[PastRun]:
-    """Returns the runs that were made from the same inputs, newest first."""
+    """Return the runs that were made from the same inputs, newest first."""
     runs = (run for run in runs_in(folder, INPUTS) if fingerprint_of(run) == fingerprint)
     return [past_run(run) for run in runs]
 
 
 def fingerprint_of(run: Run) -> Any:
-    """Returns what a run was made from; None of a damaged file, which matches no inputs."""
+    """Return what a run was made from; None of a damaged file, which matches no inputs."""
     try:
         return read_object(run.inputs, MAX_INPUTS_BYTES, "").get("fingerprint")
     except ConfigError:
@@ -117,7 +117,7 @@ def fingerprint_of(run: Run) -> Any:
 
 
 def lost_results(folder: Path) -> list[str]:
-    """Returns the folders of finished runs whose result was deleted since."""
+    """Return the folders of finished runs whose result was deleted since."""
     ends = [past_run(run) for run in runs_in(folder, INPUTS)]
     finished = [past for past in ends if isinstance(past.end, Finished)]
     return sorted(str(past.run.folder) for past in finished if past.result is None)

@@ -26,7 +26,7 @@ Kind = TypeVar("Kind", bound=Message)
 
 
 def by_name(*kinds: type[Kind]) -> dict[str, type[Kind]]:
-    """Returns the kinds of messages by their names."""
+    """Return the kinds of messages by their names."""
     return {kind.name: kind for kind in kinds}
 
 
@@ -59,7 +59,7 @@ def from_line(line: str, tag: str, kinds: Mapping[str, type[Kind]]) -> Kind:
 
 @cache
 def field_hints(kind: type[Message]) -> dict[str, Any]:
-    """Returns the type of every field of a kind of message."""
+    """Return the type of every field of a kind of message."""
     hints = typing.get_type_hints(kind)
     return {name: hints[name] for name in (spec.name for spec in dataclasses.fields(kind))}
 

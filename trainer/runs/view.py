@@ -40,7 +40,7 @@ class View:
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> View:
-        """Returns the view of a run that reported these events."""
+        """Return the view of a run that reported these events."""
         view = cls()
         for event in events:
             view.hear(event)
@@ -90,6 +90,6 @@ class View:
         return self.current.total if self.current else 0
 
     def points(self, loss: Loss) -> list[tuple[int, float]]:
-        """Returns the steps that have this loss, in order, each with its value."""
+        """Return the steps that have this loss, in order, each with its value."""
         values = ((step, getattr(self.steps[step], loss)) for step in sorted(self.steps))
         return [(step, value) for step, value in values if value is not None]

@@ -17,18 +17,18 @@ GIB = 1024**3
 
 
 def stage_text(event: Status) -> str:
-    """Returns what is being done, without how far it is."""
+    """Return what is being done, without how far it is."""
     return event.message or event.stage.replace("_", " ").capitalize()
 
 
 def status_text(event: Status) -> str:
-    """Returns what is being done and how far it is, where that can be counted."""
+    """Return what is being done and how far it is, where that can be counted."""
     count = f" {event.done}/{event.total}" if event.total else ""
     return stage_text(event) + count
 
 
 def progress_text(event: Progress) -> str:
-    """Returns the step with its loss, the speed and the time left."""
+    """Return the step with its loss, the speed and the time left."""
     parts = ""
     if event.prior_loss is not None:
         parts = f" (instance {event.instance_loss:.4f}, class {event.prior_loss:.4f})"
@@ -40,19 +40,19 @@ def progress_text(event: Progress) -> str:
 
 
 def rate_text(steps_per_sec: float) -> str:
-    """Returns the speed in steps per second or, below one, in seconds per step."""
+    """Return the speed in steps per second or, below one, in seconds per step."""
     slow = steps_per_sec < 1
     return f"{1 / max(steps_per_sec, 1e-9):.2f} s/step" if slow else f"{steps_per_sec:.2f} steps/s"
 
 
 def clock(seconds: float) -> str:
-    """Returns a time as h:mm:ss."""
+    """Return a time as h:mm:ss."""
     minutes, second = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
 
 
 def start_text(event: Started) -> str:
-    """Returns what is trained, on what, and with how much memory."""
+    """Return what is trained, on what, and with how much memory."""
     memory = sum(event.memory_plan.values())
     return (
         f"Training {event.family} on {event.device} in {event.dtype}: "
@@ -64,12 +64,12 @@ def start_text(event: Started) -> str:
 
 
 def warning_text(event: Warning) -> str:
-    """Returns what the user should know, and what to do about it."""
+    """Return what the user should know, and what to do about it."""
     return f"{event.message} {event.hint}".strip()
 
 
 def end_text(last: Last, *, resume: str, full_path: bool = False) -> str:
-    """Returns how a job ended.
+    """Return how a job ended.
 
     Args:
         resume: how to resume a stopped run in this host.

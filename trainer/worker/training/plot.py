@@ -48,7 +48,7 @@ def add_curve(
 
 
 def moving_average(values: Sequence[float]) -> list[float]:
-    """Returns the mean over a window that ends at each value."""
+    """Return the mean over a window that ends at each value."""
     width = max(1, round(len(values) * SMOOTHING_SHARE))
     windows = (values[max(0, end - width) : end] for end in range(1, len(values) + 1))
     return [sum(window) / len(window) for window in windows]

@@ -1,0 +1,125 @@
+"""What the training node does when it runs: find or train a LoRA, and show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.model_management as mm
+from comfy_api.latest import io
+
+from ..trainer.config.config import Config
+from ..trainer.errors import ConfigError
+from ..trainer.runs.events import Failed, Last, Stopped
+from ..trainer.runs.history import PastRun, past_run, runs_from
+from ..trainer.runs.wording import end_text
+from ..trainer.runs.worker import Worker
+from . import places
+from .base import Wires, export
+from .follow import STOP_SEC, follow
+from .job import preset_differences
+from .page import Page
+from .pictures import read_tensor
+from .task import Task, next_run
+from .wires import Base, InstanceSet, TrainedLora
+
+__all__ = ["Request", "TrainingFailed", "finished_run", "result", "show_notes"]
+
+RESUME = "Run again to resume."
+
+
+class TrainingFailed(Exception):
+    """The worker failed; the text says why and what to do."""
+
+
+def show_notes(page: Page, base: Base, preset: str, photos: InstanceSet) -> None:
+    """Show what is trained differently from what the wires or the preset suggest."""
+    texts = list(base.notes)
+    for subject in photos.subjects:
+        texts.append(" ".join(preset_differences(preset, subject.config)))
+    for text in filter(None, dict.fromkeys(texts)):
+        page.note("warn", "DreamBooth Train", text)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The training that a node asks for.
+
+    Args:
+        key: the fingerprint of its inputs.
+        if_stopped: whether a stopped run with the same inputs is resumed.
+    """
+
+    config: Config
+    key: str
+    photos: InstanceSet
+    if_stopped: str
+
+
+def finished_run(request: Request, base: Base, wires: Wires, page: Page) -> tuple[PastRun, str]:
+    """Return the finished run of these inputs, trained if there is none yet, and what was done."""
+    past = runs_from(places.runs_folder(), request.key)
+    finished = next((run for run in past if run.finished_lora), None)
+    if finished is not None:
+        return finished, "Inputs unchanged, reusing the finished LoRA"
+    write_base(base, wires, page)
+    name = Path(request.config.result.output).stem
+    run = next_run(places.runs_folder(), name, past, request.if_stopped)
+    seen = frozenset().union(*(subject.notes for subject in request.photos.subjects))
+    return train(Task(request.config, request.key, run, seen), page), "LoRA saved"
+
+
+def write_base(base: Base, wires: Wires, page: Page) -> None:
+    """Export a patched base for the worker, and free the GPU."""
+    if base.patched:
+        page.text("Exporting the patched model …")
+        export(base, wires)
+    mm.unload_all_models()
+
+
+def train(task: Task, page: Page) -> PastRun:
+    """Train a run in the worker.
+
+    Raises:
+        ConfigError: a problem that the user can fix.
+        TrainingFailed: any other failure of the worker.
+        InterruptProcessingException: the user canceled; the progress is saved.
+    """
+    task.begin()
+    worker = Worker(task.order)
+    try:
+        last = follow(worker, page, task.seen)
+    finally:
+        worker.stop(STOP_SEC)  # saves if following failed; otherwise already ended
+    require_finished(last, page)
+    return past_run(task.run)
+
+
+def require_finished(last: Last, page: Page) -> None:
+    """Raise the matching exception unless the run finished."""
+    text = end_text(last, resume=RESUME)
+    if isinstance(last, Stopped):
+        page.text(text)
+        page.note("info", "Training stopped", text)
+        raise mm.InterruptProcessingException
+    if isinstance(last, Failed) and last.code == "config":
+        raise ConfigError(last.message, last.hint)
+    if isinstance(last, Failed):
+        raise TrainingFailed(text)
+
+
+def result(done: PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
+    """Return the node's outputs and preview."""
+    lora = done.finished_lora
+    assert lora is not None
+    text = f"{report}: {lora.name}"
+    page.text(text)
+    samples = sorted(done.run.samples.glob("*.png"))[-1:]
+    images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
+    return io.NodeOutput(
+        TrainedLora(lora, trigger, done.family),
+        read_tensor(done.run.loss_plot),
+        str(done.run.folder),
+        trigger,
+        ui={"images": images, "report": [text]},
+    )
