@@ -299,7 +299,7 @@ def test_a_bad_photo_is_skipped_if_the_user_says_so(tiny_checkpoint, photos, tmp
 def test_a_run_folder_that_exists_is_not_mixed_with_a_new_run(tiny_checkpoint, photos, tmp_path):
     (tmp_path / "mine").mkdir()
     command = [*quick(tiny_checkpoint("sd1"), photos), "--run", "mine"]
-    refused(tmp_path, command, "run folder mine exists")
+    refused(tmp_path, command, "run folder mine already exists")
 
 
 def test_doctor_says_what_is_there(tmp_path):

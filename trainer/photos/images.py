@@ -194,8 +194,8 @@ def check_pixels(size: tuple[int, int], path: Path) -> None:
     if max(size) > MAX_SIDE_PX or not 0 < width * height <= MAX_PIXELS:
         raise ConfigError(
             f"Photo {path} has {width} x {height} pixels.",
-            f"Scale it down: a photo can have up to {MAX_PIXELS // 1_000_000} million pixels, and "
-            f"up to {MAX_SIDE_PX} on a side.",
+            f"Use a photo of up to {MAX_PIXELS // 1_000_000} million pixels, and up to "
+            f"{MAX_SIDE_PX} on a side.",
         )
 
 
