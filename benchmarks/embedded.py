@@ -19,10 +19,9 @@ from PIL import Image
 
 from trainer.config.model import EMBEDDED, ModelConfig
 from trainer.files.atomic import write_atomic
-from trainer.photos.pictures import Row, labelled_grid
+from trainer.photos.pictures import Row, labelled_grid, png_bytes
 from trainer.runs.control import Control
 from trainer.worker.base.parts import open_parts
-from trainer.photos.pictures import png_bytes
 from trainer.worker.evaluation.gallery import GUIDANCE_SCALE, INFERENCE_STEPS, draw_prompts
 from trainer.worker.evaluation.measures import arrays, said, share
 from trainer.worker.minisd.dataset import to_pixels

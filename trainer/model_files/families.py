@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..prompts.tokenizer import END
-
 __all__ = [
     "FAMILIES",
     "Family",
@@ -30,7 +28,7 @@ class TextEncoderKind:
         mark: a pattern of the key by which it is recognized there.
         open_clip: its weights there are in OpenCLIP's layout, else in CLIP's.
         folder: its name in a diffusers folder.
-        pad_id: the token that pads prompts to 77.
+        pad_id: the token that pads prompts to 77; None: the end token.
         lora_prefix: of its keys in a LoRA file.
     """
 
@@ -38,7 +36,7 @@ class TextEncoderKind:
     mark: str
     open_clip: bool
     folder: str
-    pad_id: int
+    pad_id: int | None
     lora_prefix: str
 
 
@@ -115,7 +113,7 @@ SD1 = Family(
             mark=r"^cond_stage_model\.transformer\.(text_model\.)?embeddings\.token_embedding\.",
             open_clip=False,
             folder="text_encoder",
-            pad_id=END,
+            pad_id=None,
             lora_prefix="lora_te",
         ),
     ),
@@ -165,7 +163,7 @@ SDXL = Family(
             mark=r"^conditioner\.embedders\.0\.transformer\.text_model\.embeddings\.token_emb",
             open_clip=False,
             folder="text_encoder",
-            pad_id=END,
+            pad_id=None,
             lora_prefix="lora_te1",
         ),
         TextEncoderKind(

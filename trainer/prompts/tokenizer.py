@@ -61,14 +61,15 @@ def token_count(text: str) -> int:
     return len(encode(text)) + 2
 
 
-def prompt_ids(text: str, pad_id: int = END) -> list[int]:
+def prompt_ids(text: str, pad_id: int | None = None) -> list[int]:
     """Return the 77 ids that a text encoder reads: start, up to 75 of the prompt, end, padding.
 
     Args:
-        pad_id: `END` for SD 1.x and SDXL's first encoder, 0 for SD 2.x and SDXL's second.
+        pad_id: 0 for SD 2.x and SDXL's second encoder; None: the end token, as for all others.
     """
     ids = [START, *encode(text)[: MAX_TOKENS - 2], END]
-    return ids + [pad_id] * (MAX_TOKENS - len(ids))
+    padding = END if pad_id is None else pad_id
+    return ids + [padding] * (MAX_TOKENS - len(ids))
 
 
 def normalize(text: str) -> str:

@@ -87,7 +87,7 @@ def pipeline(base: Path):
     )
 
 
-def tokenizer(pad_id: int) -> CLIPTokenizer:
+def tokenizer(pad_id: int | None) -> CLIPTokenizer:
     words = vocabulary() | {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
     pad_token = "!" if pad_id == 0 else "<|endoftext|>"
     return CLIPTokenizer(
