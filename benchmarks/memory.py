@@ -29,10 +29,10 @@ from trainer.worker.device.device import make_accelerator
 from trainer.worker.memory.costs import fake_prompts, sizes
 from trainer.worker.memory.need import Machine, training_memory
 from trainer.worker.memory.stepdown import StepMemory
-from trainer.worker.trainable.lora import wrap_layers
+from trainer.worker.trainable.choice import make_trained
 from trainer.worker.trainable.model import ModelInTraining
 from trainer.worker.training.divergence import LossWatch
-from trainer.worker.training.optimizers import ADAMW, Optimizer
+from trainer.worker.training.optimizers import Optimizer
 from trainer.worker.training.update import Updater
 
 from .train_speed import hardware
@@ -58,7 +58,7 @@ def make_updater(config: Config) -> Updater:
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)
     unet: Any = models.load_unet(base, dtype)
-    trained = wrap_layers(base.family, unet, [], config.lora)
+    trained = make_trained(base.family, unet, [], config.lora)
     trained.initialize(config.training.seed)
     memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
     side = config.resolution
@@ -73,7 +73,7 @@ def make_updater(config: Config) -> Updater:
         trained,
         accelerator.device,
     )
-    optimizer = Optimizer(ADAMW, trained, config.training, accelerator)
+    optimizer = Optimizer(trained, config.training, accelerator)
     concepts = [Concept([ImageSet("instance", [image])])]
     return Updater(config, accelerator, model, optimizer, concepts, memory, LossWatch(dtype))
 

@@ -12,7 +12,7 @@ from trainer.config.trained import LoraConfig
 from trainer.worker.device.device import make_accelerator
 from trainer.worker.trainable.contract import Stateful, Trained
 from trainer.worker.trainable.lora import Lora, inject
-from trainer.worker.training.optimizers import ADAMW, Optimizer
+from trainer.worker.training.optimizers import Optimizer
 
 KEY = "lora_unet_attn1_to_q.lora_down.weight"
 DESCRIBED = {"settings": {"rank": 2}, "files": {"base": "abc"}, "places of photos": {"a.png": 0}}
@@ -36,8 +36,8 @@ class Block(nn.Module):
 def tiny_state(rank: int = 2, *, updated: bool = False) -> Mapping[str, Stateful]:
     """The parts of a checkpoint; `updated` has made one step."""
     layers = inject("lora_unet", Block(), {"r": rank, "target_modules": ["to_q"]})
-    trained = Trained([Lora("unet", layers, LoraConfig(rank=rank))])
-    optimizer = Optimizer(ADAMW, trained, TrainingConfig(), make_accelerator("no"))
+    trained = Trained([Lora("learning_rate", layers, LoraConfig(rank=rank))])
+    optimizer = Optimizer(trained, TrainingConfig(), make_accelerator("no"))
     if updated:
         for parameter in trained.parameters():
             parameter.grad = torch.ones_like(parameter)

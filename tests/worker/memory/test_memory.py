@@ -59,7 +59,8 @@ def test_the_number_of_trained_weights_is_exact(make_config, tmp_path):
         config = make_config("sdxl", **settings)
         trained = start(config, tmp_path / str(len(settings))).model.trained.parameters()
         expected = sum(parameter.numel() for parameter in trained)
-        assert costs.num_trainable(config.model, config.lora) == expected
+        found = costs.trained_sizes(config.model, config.lora, torch.bfloat16)
+        assert (found.num_weights, found.trained_bytes) == (expected, 4 * expected)
 
 
 def test_memory_grows_with_images_pixels_and_rank_and_falls_with_checkpointing(tiny_checkpoint):

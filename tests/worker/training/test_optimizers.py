@@ -25,9 +25,9 @@ KINDS = {"adamw": ADAMW, "sgd": SGD}
 def optimizer_of(kind: OptimizerKind) -> Optimizer:
     torch.manual_seed(0)
     layers = inject("lora_unet", nn.Sequential(nn.Linear(4, 4)), {"r": 2, "target_modules": ["0"]})
-    trained = Trained([Lora("unet", layers, LoraConfig(rank=2))])
+    trained = Trained([Lora("learning_rate", layers, LoraConfig(rank=2))])
     trained.initialize(0)
-    return Optimizer(kind, trained, TrainingConfig(), make_accelerator("no"))
+    return Optimizer(trained, TrainingConfig(), make_accelerator("no"), kind=kind)
 
 
 def step(optimizer: Optimizer, number: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...config.optimization import TrainingConfig
 from ..randomness import generator
-from .image_sets import Concept
+from .image_sets import Concept, TrainingImage
 from .order import Pick, Share, picks
 
 __all__ = ["Batch", "step_batches"]
@@ -31,23 +31,33 @@ class Batch:
     (arXiv 2208.12242, eq. 1).
 
     Args:
-        latents: (B, C, h, w), scaled.
+        images: the images as they were prepared.
+        latents: (B, C, h, w), their latents, scaled.
         noise: (B, C, h, w).
         timesteps: (B,).
-        time_ids: (B, 6), original size, crop top left, target size; only SDXL uses them.
         loss_weight: (B,).
         is_class: (B,), class images.
         to_base: (B,), images whose target is the base's prediction; None: there are none.
     """
 
+    images: Sequence[TrainingImage]
     latents: Tensor
     noise: Tensor
     timesteps: Tensor
-    prompts: Sequence[str]
-    time_ids: Tensor
     loss_weight: Tensor
     is_class: Tensor
     to_base: Tensor | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompt of every image."""
+        return [image.prompt for image in self.images]
+
+    @property
+    def time_ids(self) -> Tensor:
+        """Original size, crop top left and target size, (B, 6); only SDXL uses them."""
+        rows = [image.time_ids for image in self.images]
+        return torch.tensor(rows, device=self.latents.device)
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on a device."""
@@ -87,11 +97,10 @@ def make_batch(group: Sequence[Pick], training: TrainingConfig) -> Batch:
     to_base = [pick.images.target == "base" for pick in group]
     weights = [pick.images.weight / training.train_batch_size for pick in group]
     return Batch(
+        images=images,
         latents=torch.stack([image.latents for image in images]),
         noise=torch.stack(noise),
         timesteps=torch.tensor(timesteps),
-        prompts=[image.prompt for image in images],
-        time_ids=torch.tensor([image.time_ids for image in images]),
         loss_weight=torch.tensor(weights),
         is_class=torch.tensor([pick.images.is_class for pick in group]),
         to_base=torch.tensor(to_base) if any(to_base) else None,

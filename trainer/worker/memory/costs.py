@@ -19,10 +19,11 @@ from ..base import models
 from ..base.models import BaseModel
 from ..base.prompts import PromptEmbeds, PromptTable, encode_prompts
 from ..data.batches import Batch
+from ..data.image_sets import TrainingImage
 from ..drawing.sampler import Drawer, Sampler, guided_conditions, precision
 from ..objective.loss import diffusion_loss
+from ..trainable.choice import make_trained
 from ..trainable.contract import Trained
-from ..trainable.lora import wrap_layers
 from ..trainable.model import ModelInTraining
 from .meter import Cost, measure, norms_in_float32, without_contents
 
@@ -30,12 +31,12 @@ __all__ = [
     "NumberFormat",
     "Sizes",
     "Step",
-    "num_trainable",
     "sampling_cost",
     "sizes",
     "step_cost",
     "switch_checkpointing_on",
     "text_cost",
+    "trained_sizes",
     "vae_cost",
 ]
 
@@ -96,11 +97,30 @@ def num_bytes(parts: Iterable[nn.Module]) -> int:
     return sum(parameter.nbytes for part in parts for parameter in part.parameters())
 
 
+@dataclass(frozen=True)
+class TrainedSizes:
+    """What is trained, and what stays frozen next to it.
+
+    Args:
+        num_weights: that are trained.
+        trained_bytes: of these.
+        frozen_bytes: of the U-Net, and of the text encoders if they are trained.
+    """
+
+    num_weights: int
+    trained_bytes: int
+    frozen_bytes: int
+
+
 @cache
-def num_trainable(model: ModelConfig, lora: LoraConfig) -> int:
-    """Return the exact number of weights that are trained."""
-    trained, *_ = trained_models(model, lora, torch.float32)
-    return sum(parameter.numel() for parameter in trained.parameters())
+def trained_sizes(model: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> TrainedSizes:
+    """Return the exact sizes of a training's models, with the base in `dtype`."""
+    trained, _, unet, encoders = trained_models(model, lora, dtype)
+    return TrainedSizes(
+        sum(parameter.numel() for parameter in trained.parameters()),
+        trained.num_bytes(),
+        num_bytes([unet, *encoders]) - trained.num_bytes(),
+    )
 
 
 def trained_models(
@@ -113,7 +133,7 @@ def trained_models(
         unet = models.load_unet(base, dtype)
         if lora.train_text_encoder:
             encoders = models.load_text_encoders(base, dtype)
-        trained = wrap_layers(base.family, unet, encoders, lora)
+        trained = make_trained(base.family, unet, encoders, lora)
     for parameter in trained.parameters():
         parameter.data = parameter.data.float()
     return trained, base, unet, encoders
@@ -167,12 +187,12 @@ def fake_prompts(base: BaseModel, unet: Any, count: int) -> PromptEmbeds:
 
 def fake_batch(count: int, side: int) -> Batch:
     latents = torch.zeros(count, 4, side, side)  # (B, C, h, w)
+    image = TrainingImage(latents[0], "", (0,) * 6)
     return Batch(
+        images=[image] * count,
         latents=latents,
         noise=latents,
         timesteps=torch.zeros(count, dtype=torch.long),
-        prompts=[""] * count,
-        time_ids=torch.zeros(count, 6, dtype=torch.long),
         loss_weight=torch.ones(count),
         is_class=torch.zeros(count, dtype=torch.bool),
     )

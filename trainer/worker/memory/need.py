@@ -9,7 +9,7 @@ import torch
 from ...config.config import Config
 from ..device.memory import GIB
 from ..training.optimizers import ADAMW
-from .costs import NumberFormat, Step, num_trainable, sizes, step_cost
+from .costs import NumberFormat, Step, sizes, step_cost, trained_sizes
 
 __all__ = [
     "CUDA_CONTEXT_BYTES",
@@ -63,13 +63,13 @@ def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> S
 
 def training_memory(config: Config, machine: Machine, *, checkpointing: bool) -> dict[str, int]:
     """Return the predicted bytes of training by kind."""
-    trained = num_trainable(config.model, config.lora)
+    trained = trained_sizes(config.model, config.lora, machine.dtype)
     step = training_step(config, machine, checkpointing=checkpointing)
     return {
         "weights": weight_bytes(config, machine),
-        "trained": 4 * trained,
-        "gradients": 4 * trained,
-        "optimizer": ADAMW.state_bytes * trained,
+        "trained": trained.trained_bytes,
+        "gradients": trained.trained_bytes,
+        "optimizer": ADAMW.state_bytes * trained.num_weights,
         "activations": step_cost(step).peak_bytes,
         **({"workspace": workspace_bytes(step)} if machine.device == "cpu" else {}),
     }
@@ -82,12 +82,9 @@ def workspace_bytes(step: Step) -> int:
 
 
 def weight_bytes(config: Config, machine: Machine) -> int:
-    """Return the size of all that is loaded in training; on a CPU the VAE stays in memory, too."""
-    parts = sizes(config.model, machine.dtype)
-    weights = parts.unet + (parts.vae if machine.device == "cpu" else 0)
-    if config.lora.train_text_encoder:
-        weights += parts.text_encoders * machine.dtype.itemsize // torch.float32.itemsize
-    return weights
+    """Return the size of all that is frozen in training; on a CPU the VAE stays in memory, too."""
+    frozen = trained_sizes(config.model, config.lora, machine.dtype).frozen_bytes
+    return frozen + (sizes(config.model, machine.dtype).vae if machine.device == "cpu" else 0)
 
 
 def uses_checkpointing(config: Config, machine: Machine) -> bool:

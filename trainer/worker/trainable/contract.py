@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Group", "Stateful", "Trainable", "Trained", "require_like"]
+__all__ = ["Rate", "Stateful", "Trainable", "Trained", "require_like"]
 
-Group = Literal["unet", "text_encoder"]  # each has a learning rate of its own
+Rate = Literal["learning_rate", "text_encoder_learning_rate"]  # settings
 
 
 class Stateful(Protocol):
@@ -39,8 +39,8 @@ class Trainable(Protocol):
     """One thing that is learned, such as the LoRA layers of one model."""
 
     @property
-    def group(self) -> Group:
-        """Return whose learning rate it has."""
+    def rate(self) -> Rate:
+        """Return the name of the setting that is its learning rate."""
         ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -71,9 +71,9 @@ class Trained:
         for part in self.parts:
             yield from part.named_parameters()
 
-    def parameters(self, group: Group | None = None) -> list[nn.Parameter]:
-        """Return the trained weights, all or one group's."""
-        wanted = [part for part in self.parts if group in (None, part.group)]
+    def parameters(self, rate: Rate | None = None) -> list[nn.Parameter]:
+        """Return the trained weights: all, or those of one learning rate."""
+        wanted = [part for part in self.parts if rate in (None, part.rate)]
         return [parameter for part in wanted for _, parameter in part.named_parameters()]
 
     def initialize(self, seed: int) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...config.trained import LoraConfig
 from ...model_files.families import Family
-from .contract import Group, Trained
+from .contract import Rate, Trained
 
 __all__ = ["ADAPTER", "UNET_PREFIX", "Lora", "file_name", "inject", "wrap_layers"]
 
@@ -34,7 +34,7 @@ class Lora:
         layers: by name in the LoRA file without suffix, in the model's order.
     """
 
-    group: Group
+    rate: Rate
     layers: Mapping[str, Any]
     config: LoraConfig
 
@@ -86,12 +86,12 @@ def wrap_layers(
     """
     peft_config = {"r": config.rank, "lora_alpha": config.effective_alpha}
     layers = inject(UNET_PREFIX, unet, {**peft_config, "target_modules": UNET_TARGETS})
-    parts = [Lora("unet", layers, config)]
+    parts = [Lora("learning_rate", layers, config)]
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=False):
         skipped = unused_layer(family, encoder)
         targets = {"target_modules": TEXT_TARGETS, "exclude_modules": skipped}
         layers = inject(kind.lora_prefix, encoder, {**peft_config, **targets})
-        parts.append(Lora("text_encoder", layers, config))
+        parts.append(Lora("text_encoder_learning_rate", layers, config))
     return Trained(parts)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config.optimization import TrainingConfig
-from ..trainable.contract import Trained, require_like
+from ..trainable.contract import Rate, Trained, require_like
 
 __all__ = ["ADAMW", "Optimizer", "OptimizerKind", "set_learning_rate"]
 
@@ -52,7 +52,12 @@ class Optimizer:
     """
 
     def __init__(
-        self, kind: OptimizerKind, trained: Trained, training: TrainingConfig, accelerator: Any
+        self,
+        trained: Trained,
+        training: TrainingConfig,
+        accelerator: Any,
+        *,
+        kind: OptimizerKind = ADAMW,
     ) -> None:
         self.kind, self.trained, self.scaler = kind, trained, accelerator.scaler
         self.inner = kind.make(parameter_groups(trained, training), training)
@@ -118,16 +123,10 @@ class Optimizer:
 
 
 def parameter_groups(trained: Trained, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Return the weights by group, each with its full learning rate."""
-    rates = {
-        "unet": training.learning_rate,
-        "text_encoder": training.text_encoder_learning_rate,
-    }
-    return [
-        {"params": parameters, "lr": rate, "initial_lr": rate}
-        for group, rate in rates.items()
-        if (parameters := trained.parameters(group))  # pyright: ignore[reportArgumentType]
-    ]
+    """Return the weights by learning rate, the U-Net's first."""
+    rates: dict[Rate, None] = dict.fromkeys(part.rate for part in trained.parts)
+    groups = [(trained.parameters(rate), getattr(training, rate)) for rate in rates]
+    return [{"params": params, "lr": rate, "initial_lr": rate} for params, rate in groups]
 
 
 def set_learning_rate(optimizer: Optimizer, training: TrainingConfig, step: int) -> float:

@@ -14,12 +14,12 @@ from ..base.prompts import PromptTable, encode_table
 from ..data.inputs import description
 from ..device.device import DTYPES, any_process, device_warnings, make_accelerator
 from ..memory.stepdown import StepMemory
-from ..trainable.lora import wrap_layers
+from ..trainable.choice import make_trained
 from ..trainable.model import ModelInTraining
 from .checkpoint import checkpoints
 from .divergence import LossWatch
 from .job import Job
-from .optimizers import ADAMW, Optimizer
+from .optimizers import Optimizer
 from .prepare import Sources, check_sources, prepare
 from .training import Training
 from .update import Updater
@@ -85,7 +85,7 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     concepts, inputs = found
     parts.put_vae_away()
     model, memory = load_model(job, parts, prompts, accelerator)
-    optimizer = Optimizer(ADAMW, model.trained, job.config.training, accelerator)
+    optimizer = Optimizer(model.trained, job.config.training, accelerator)
     watch = LossWatch(dtype)
     updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch)
     return Training(job, parts, updater, description(job.config, inputs, accelerator.num_processes))
@@ -99,7 +99,7 @@ def load_model(
     encoders: list[Any] = []
     if config.lora.train_text_encoder:
         encoders = parts.load_text_encoders(parts.dtype)
-    trained = wrap_layers(base.family, parts.unet, encoders, config.lora)
+    trained = make_trained(base.family, parts.unet, encoders, config.lora)
     trained.initialize(config.training.seed)
     trained.to(accelerator.device)
     memory = StepMemory(config, parts.unet, accelerator, parts.dtype, job.report)

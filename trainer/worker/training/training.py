@@ -21,8 +21,8 @@ from ..base.parts import Parts
 from ..device.device import any_process
 from ..device.failures import BUT_FP16, Halted, is_out_of_memory
 from ..drawing.sampler import Drawer, Sampler, draw_series
+from ..trainable.choice import save_result
 from ..trainable.contract import Stateful
-from ..trainable.lora_file import save_lora
 from ..trainable.model import ModelInTraining
 from . import checkpoint
 from .job import Job
@@ -205,10 +205,9 @@ class Training:
         wanted = Path(self.config.result.output)
         if step < self.config.training.max_train_steps:
             wanted = wanted.with_name(f"{wanted.stem}-step{step:08d}{wanted.suffix}")
-        if self.is_main_process:
-            trained = self.model.trained
-            wanted = save_lora(wanted, trained, self.config, self.parts.base, step)
-        return wanted, "lora"
+        if not self.is_main_process:
+            return wanted, ""
+        return save_result(wanted, self.model.trained, self.config, self.parts.base, step)
 
     def check_space(self) -> None:
         """Refuse to start where checkpoints and result will not fit.
