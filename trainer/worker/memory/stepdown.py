@@ -25,6 +25,8 @@ __all__ = ["StepMemory"]
 
 NOTHING_LEFT = "Nothing left to reduce: gradient checkpointing is on and the batch size is 1."
 PERMANENT = "To start that way, set {}."
+SMALLER_BATCH = "train_batch_size lower and gradient_accumulation_steps higher by the same factor"
+ONLY_HERE = "The rest of this run stays that way."
 
 
 class StepMemory:
@@ -72,14 +74,13 @@ class StepMemory:
         elif self.most_images > 1:
             self.most_images = math.ceil(self.most_images / 2)
             done = f"at most {self.most_images} image{'s' * (self.most_images > 1)} per pass"
-            setting = (
-                "train_batch_size lower and gradient_accumulation_steps higher by the same factor"
-            )
+            setting = SMALLER_BATCH if self.config.training.train_batch_size > 1 else ""
         else:
             raise self.exhausted(missing)
         self.tried.append(done)
         message = f"{missing} Retrying this step with {done}; results are unchanged."
-        self.report(Warning("out_of_memory", message, PERMANENT.format(setting)))
+        hint = PERMANENT.format(setting) if setting else ONLY_HERE
+        self.report(Warning("out_of_memory", message, hint))
 
     def exhausted(self, missing: str) -> OutOfMemory:
         """Return the error that says what was tried and which settings would help."""
