@@ -24,7 +24,8 @@ __all__ = [
     "preset_fields",
 ]
 
-FROM_HOST = frozenset(["base", "instance_images", "output"])
+# From the host's own lists and folders; and what only matters with several subjects.
+NOT_SHOWN = frozenset(["base", "instance_images", "output", "concept_weight"])
 WORDS = ("instance_prompt", "class_prompt")
 PHOTOS = ("crop_mode", "resolution")
 CLASS_IMAGES = ("num_class_images", "prior_loss_weight")
@@ -32,7 +33,7 @@ LEARNING = ("max_train_steps", "learning_rate", "rank", "seed", "train_text_enco
 BASIC = (*WORDS, *PHOTOS, *CLASS_IMAGES, *LEARNING)
 SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
 ADVANCED = {
-    name: [s.name for s in settings_of(group) if s.name not in FROM_HOST | set(BASIC)]
+    name: [s.name for s in settings_of(group) if s.name not in NOT_SHOWN | set(BASIC)]
     for name, group in GROUPS.items()
 }
 SHOWN = (*BASIC, *(name for names in ADVANCED.values() for name in names))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import read_config_file
+from ..trainer.config.config import CONCEPTS, read_config_file
 from ..trainer.errors import ConfigError
 from ..trainer.runs.events import Failed
 from ..trainer.runs.history import past_run, runs_in
@@ -63,10 +64,17 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
-        "prompt": lora_prompt(lora, str(values.get("instance_prompt", ""))) if lora else "",
+        "prompt": lora_prompt(lora, trigger_prompt(values)) if lora else "",
         "resumable": state not in ("running", "finished"),
         "pictures": {kind: list(found) for kind, found in pictures(run).items()},
     }
+
+
+def trigger_prompt(values: Mapping[str, Any]) -> str:
+    """Return the instance prompts of a run's settings."""
+    concepts = values.get(CONCEPTS, [values])
+    prompts = [concept.get("instance_prompt") for concept in concepts if isinstance(concept, dict)]
+    return ", ".join(prompt for prompt in prompts if isinstance(prompt, str))
 
 
 def lora_prompt(lora: Path, prompt: str) -> str:

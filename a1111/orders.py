@@ -10,6 +10,7 @@ from typing import Any
 
 from ..trainer.config.concept import InstanceConfig, PriorConfig
 from ..trainer.config.config import Config, read_config_file, read_group
+from ..trainer.config.drawing import require_class_images
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
 from ..trainer.errors import ConfigError
@@ -145,8 +146,7 @@ def class_images_job(form: Form, places: Places) -> Job:
         ConfigError: a field is missing or invalid.
     """
     settings = form.settings()
-    if not read_group(PriorConfig, settings).enabled:
-        raise ConfigError("class_prompt is empty.", 'Name the class, as in "a photo of a dog".')
+    require_class_images(read_group(PriorConfig, settings))
     settings["base"] = base_path(places, form.base, settings.get("vae"))
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
 

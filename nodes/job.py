@@ -162,6 +162,7 @@ def fingerprint(
 ) -> str:
     """Return a key for everything that shapes the LoRA: same key, same LoRA."""
     settings = shaping(config.flat())
+    settings.pop("concept_weight", None)  # has no effect on one concept
     settings[CONCEPTS] = [shaping(concept) for concept in settings.get(CONCEPTS, ())]
     return settings_key(
         {

@@ -166,7 +166,7 @@ def contents_key(paths: Sequence[Path]) -> str:
     """Return a key for the contents of photos and their caption files."""
     captions = (path.with_suffix(".txt") for path in paths)
     files = [path for path in (*paths, *captions) if path.is_file()]
-    return settings_key({path.name: file_sha256(path) for path in files})
+    return settings_key({"files": [(path.name, file_sha256(path)) for path in files]})
 
 
 def shown(crops: Sequence[Tensor], cls: Any) -> dict[str, Any]:

@@ -41,7 +41,14 @@ def filled_prompts(text: str, trigger: str) -> list[str]:
 def trigger_prompt(metadata: Mapping[str, str]) -> str:
     """Return the trigger prompt from a LoRA's metadata; empty if there is none."""
     try:
-        prompt = json.loads(metadata[CONFIG_KEY])["instance"]["instance_prompt"]
-    except (LookupError, TypeError, ValueError, RecursionError):  # not trained by this pack
+        document = json.loads(metadata[CONFIG_KEY])
+        prompt = document.get("concepts", [document])[0]["instance_prompt"]
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ):  # not trained by this pack
         prompt = metadata.get(TRIGGER_KEY, "")
     return prompt if isinstance(prompt, str) else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import comfy.model_management as mm
 from comfy_api.latest import io
 
-from ..trainer.config.config import Config
+from ..trainer.config.config import Config, placed_text
 from ..trainer.errors import ConfigError
 from ..trainer.runs.events import Failed, Last, Stopped
 from ..trainer.runs.history import PastRun, past_run, runs_from
@@ -65,7 +65,12 @@ def finished_run(request: Request, base: Base, wires: Wires, page: Page) -> tupl
     write_base(base, wires, page)
     name = Path(request.config.result.output).stem
     run = next_run(places.runs_folder(), name, past, request.if_stopped)
-    seen = frozenset().union(*(subject.notes for subject in request.photos.subjects))
+    subjects = request.photos.subjects
+    seen = frozenset(
+        placed_text(index, len(subjects), note)
+        for index, subject in enumerate(subjects)
+        for note in subject.notes
+    )
     return train(Task(request.config, request.key, run, seen), page), "LoRA saved"
 
 

@@ -108,7 +108,7 @@ def test_photos_that_were_removed_before_train_are_missed(host, page, folder):
     page.wait_for_selector(".dreambooth-report")
     for path in folder.iterdir():
         path.unlink()
-    assert "holds no photos" in refusal(page, "train")
+    assert "contains no photos" in refusal(page, "train")
     folder.rmdir()
     assert "There is no folder" in refusal(page, "train")
     assert not host.runs.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,9 @@ def test_flags_override_every_concept_of_a_config_file(tmp_path):
 def test_a_concept_without_an_equals_sign_is_refused():
     with pytest.raises(ConfigError, match="--concept 'dogs' has no '='"):
         values_of("--concept", "dogs")
+
+
+def test_names_without_folders_are_no_settings_of_another_meaning():
+    config = Config.from_values({"base": "/models/embedded", "output": "/x/out.safetensors"} | DOG)
+    shown = config.flat_with_paths(lambda path: Path(path).name)
+    assert (shown["base"], shown["output"]) == ("embedded", "out.safetensors")

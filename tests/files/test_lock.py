@@ -20,7 +20,7 @@ from pathlib import Path
 from trainer.files.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 assert lock.take()
-lock.sign("former")
+lock.sign("0123456789ab")
 print("held", flush=True)
 time.sleep(60)
 """
@@ -48,7 +48,7 @@ def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path):
     assert not lock.take() and not lock.held
     kill(process)
     assert lock.take() and lock.held
-    assert lock.former == "former"
+    assert lock.former == "0123456789ab"
     assert not Lock(lock.path).take()
     lock.release()
     assert Lock(lock.path).take()
@@ -70,7 +70,7 @@ def test_waiting_for_a_lock_can_be_given_up(tmp_path):
 def test_only_what_the_killed_holder_was_writing_is_removed(tmp_path):
     lock = Lock(tmp_path / "lock")
     kill(hold(lock.path))
-    for name in (".former-1.partial", ".other-2.partial", "former.partial"):
+    for name in (".0123456789ab-1.partial", ".other-2.partial", "former.partial"):
         (tmp_path / name).touch()
     assert lock.take()
     remove_leftovers(lock, [tmp_path, tmp_path / "absent"])
@@ -109,3 +109,21 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "dog", "second")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize(
+    "text", ["./other/x", "/**x", "*", "0123456789AB", "0" * 13, "x" * 1000, ""]
+)
+def test_what_is_not_a_mark_in_a_lock_removes_nothing(tmp_path, text):
+    run, other = tmp_path / "run", tmp_path / "run" / "other"
+    other.mkdir(parents=True)
+    kept = [other / "x-1.partial", run / ".0123456789ab-1.partial", run / ".-1.partial"]
+    for path in kept:
+        path.touch()
+    (run / "lock").write_text(text)
+    lock = Lock(run / "lock")
+    assert lock.take()
+    remove_leftovers(lock, [run])
+    lock.release()
+    assert all(path.exists() for path in kept)
+    assert (run / "lock").read_text() == MARK

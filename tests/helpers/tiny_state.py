@@ -16,6 +16,7 @@ from trainer.worker.training.optimizers import Optimizer
 
 KEY = "lora_unet_attn1_to_q.lora_down.weight"
 DESCRIBED = {"settings": {"rank": 2}, "files": {"base": "abc"}, "places of photos": {"a.png": 0}}
+PARTS = ("trained", "optimizer")
 FILES = ("trained.safetensors", "optimizer.safetensors", "state.json", "sha256.json")
 
 

@@ -43,9 +43,9 @@ def random_lora(base: Path, photos: Path, folder: Path, precision: str = "fp32")
     training = set_up(job)
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for _, parameter in training.adapter.named_parameters():
+        for _, parameter in training.model.trained.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.05)
-    return training.save_lora(1)
+    return training.save_result(1)[0]
 
 
 def host_merge(base: Path, lora: Path, result: str) -> str:

@@ -9,7 +9,15 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers import comfy_host
 from tests.helpers.comfy_host import ComfyServer, Json
-from tests.nodes.test_comfy import CHECKPOINT, error_of, graph, node, photo_node, train_node
+from tests.nodes.test_comfy import (  # noqa: F401 - the server is a fixture
+    CHECKPOINT,
+    error_of,
+    graph,
+    node,
+    photo_node,
+    server,
+    train_node,
+)
 from trainer.files.fingerprint import file_sha256
 
 pytestmark = [

@@ -499,3 +499,11 @@ def test_every_node_has_a_help_page():
     ids = ["LoadInstanceImages", "GenerateClassImages", "Train", "LoRALoader", "Sample"]
     pages = {page.stem for page in (PACK / "web" / "docs").glob("*.md")}
     assert pages == {f"DreamBooth{name}" for name in ids}
+
+
+@pytest.mark.parametrize("settings", [{}, {"concepts": True}])
+def test_the_trigger_in_a_lora_is_its_first_subjects_prompt(settings):
+    own = {"instance_prompt": "a photo of sks dog"}
+    document = {"concepts": [own, {"instance_prompt": "a cat"}]} if settings else own
+    metadata = {prompts.CONFIG_KEY: json.dumps(document), prompts.TRIGGER_KEY: "both"}
+    assert prompts.trigger_prompt(metadata) == "a photo of sks dog"

@@ -40,6 +40,7 @@ fields = pack_module("nodes.fields")
 grid = pack_module("trainer.photos.pictures")
 history = pack_module("trainer.runs.history")
 job = pack_module("nodes.job")
+task = pack_module("nodes.task")
 lora_fit = pack_module("nodes.lora_fit")
 prompts = pack_module("nodes.prompts")
 node_graph = pack_module("nodes.graph")
@@ -87,7 +88,7 @@ def test_an_unknown_choice_is_refused_with_a_list_of_the_valid_ones(value):
     with pytest.raises(ConfigError, match=r"preset is .* one of none, sd15-lora"):
         job.with_preset({}, value)
     with pytest.raises(ConfigError, match=r"if_stopped is .* one of resume, start over"):
-        job.next_run(Path("nowhere"), "dog", [], value)
+        task.next_run(Path("nowhere"), "dog", [], value)
 
 
 NO_NUMBERS = [
@@ -143,8 +144,11 @@ METADATA = [
     "{",
     "null",
     "5",
-    '{"instance": 5}',
-    '{"instance": {"instance_prompt": [1]}}',
+    "[]",
+    '{"concepts": 5}',
+    '{"concepts": []}',
+    '{"concepts": [5]}',
+    '{"instance_prompt": [1]}',
     "[" * 99999,
 ]
 

@@ -39,7 +39,7 @@ from ..conftest import CheckpointMaker
 from ..helpers.bad_input import memory_limit, refused, time_limit
 from ..helpers.fuzz_targets import GOOD_LINES, TARGETS
 from ..helpers.model_files import SD1, SD2, SDXL, Shapes, write_model
-from ..helpers.tiny_state import DESCRIBED, KEY, tiny_state
+from ..helpers.tiny_state import DESCRIBED, KEY, PARTS, tiny_state
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -207,7 +207,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def take_up(folder: Path) -> int:
-    found, _ = checkpoint.newest_whole(folder.parent)
+    found, _ = checkpoint.newest_whole(folder.parent, PARTS)
     assert found is not None
     return checkpoint.resume(found, tiny_state(), DESCRIBED)
 
@@ -265,7 +265,7 @@ def test_a_damaged_checkpoint_is_passed_by_for_the_one_before(kind: str, saved: 
     shutil.copytree(saved, newer)
     DAMAGES[kind](newer)
     with time_limit():
-        assert checkpoint.newest_whole(saved.parent) == (saved, [newer])
+        assert checkpoint.newest_whole(saved.parent, PARTS) == (saved, [newer])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.tiny_state import DESCRIBED, FILES, tiny_state
+from tests.helpers.tiny_state import DESCRIBED, FILES, PARTS, tiny_state
 from tests.terminal.test_cli import ENVIRONMENT, quick
 from tests.worker.training.test_train import assert_identical, newest_state, run_training
 from trainer.errors import ConfigError
@@ -64,18 +64,18 @@ def test_a_damaged_checkpoint_is_known(tmp_path, name, how):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: 10 if how == "cut" else 0])
-    found, damaged = checkpoint.newest_whole(tmp_path)
+    found, damaged = checkpoint.newest_whole(tmp_path, PARTS)
     assert found == tmp_path / "step_000001"
     assert damaged == [tmp_path / "step_000002"]
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_never_starts_at_zero(tmp_path):
-    assert checkpoint.newest_whole(tmp_path) == (None, [])
+    assert checkpoint.newest_whole(tmp_path, PARTS) == (None, [])
     save_checkpoints(tmp_path, 2)
     for path in checkpoint.checkpoints(tmp_path):
         flip(path / "state.json")
     with pytest.raises(ConfigError, match="Every checkpoint .* is damaged.*backup"):
-        checkpoint.newest_whole(tmp_path)
+        checkpoint.newest_whole(tmp_path, PARTS)
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(make_config, tmp_path):
@@ -125,7 +125,7 @@ def test_a_full_disk_ends_a_run_that_then_goes_on(make_config, tmp_path, monkeyp
     assert isinstance(last, events.Failed)
     assert last.code == "disk_full" and "Free space" in last.hint
     assert not list(tmp_path.rglob("*.partial"))
-    _, damaged = checkpoint.newest_whole(run.checkpoints)
+    _, damaged = checkpoint.newest_whole(run.checkpoints, PARTS)
     assert not damaged
     assert guarded(run, execute, told.append) == 0
     assert_identical(newest_state(tmp_path / "runs" / "straight"), newest_state(run.folder))
@@ -208,7 +208,7 @@ def test_a_second_interrupt_leaves_at_once_with_every_checkpoint_whole(
     process.communicate()
     assert process.returncode in (-signal.SIGINT, 3)
     assert time.monotonic() - asked < 5
-    found, damaged = checkpoint.newest_whole(tmp_path / "runs" / "dog" / "checkpoints")
+    found, damaged = checkpoint.newest_whole(tmp_path / "runs" / "dog" / "checkpoints", PARTS)
     assert found is not None and not damaged
 
 

@@ -126,6 +126,27 @@ def test_two_processes_equal_one_with_the_same_images_per_step(train: Train, tmp
     assert (apart - together).norm() < 1e-5 * together.norm()
 
 
+def test_two_subjects_of_which_one_has_class_images_are_shared_too(train: Train, photos, tmp_path):
+    """Then one process has more images in a step than the other."""
+    both = [
+        "--class-prompt", "",
+        "--concept", f"instance_images={photos}", "class_prompt=a dog",
+        "--concept", f"instance_images={photos}", "instance_prompt=a photo of ohwx cat",
+        "--max-train-steps", STEPS,
+    ]  # fmt: skip
+    assert codes(train(tmp_path / "two", 2, *both)) == [0, 0]
+    assert codes(train(tmp_path / "one", 1, *both, "--gradient-accumulation-steps", 2)) == [0]
+    assert_same(state(tmp_path / "two", STEPS), state(tmp_path / "one", STEPS))
+    losses = [
+        [
+            (event["instance_loss"], event["prior_loss"])
+            for event in events(tmp_path / name, "progress")
+        ]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == [pytest.approx(pair) for pair in losses[1]]
+
+
 def test_a_stop_of_one_process_stops_all_and_any_number_goes_on(train: Train, tmp_path):
     whole, stopped, alone = (tmp_path / name for name in ("whole", "stopped", "alone"))
     steps = 40

@@ -19,7 +19,16 @@ from .sampling import SampleConfig
 from .settings import Setting, check_value, nearest, parse_value, settings_of
 from .trained import LoraConfig
 
-__all__ = ["CONCEPTS", "GROUPS", "Config", "all_settings", "read_config_file", "read_group"]
+__all__ = [
+    "CONCEPTS",
+    "GROUPS",
+    "Config",
+    "all_settings",
+    "placed_text",
+    "read_config_file",
+    "read_group",
+    "with_place",
+]
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONCEPTS = 100
@@ -139,6 +148,10 @@ class Config:
 
     def with_paths(self, change: Callable[[str], str]) -> Config:
         """Return a copy with every path changed."""
+        return Config.from_values(self.flat_with_paths(change))
+
+    def flat_with_paths(self, change: Callable[[str], str]) -> dict[str, Any]:
+        """Return every setting by its name, with every path changed."""
         values = self.flat()
         for concept in values.get(CONCEPTS, [values]):
             concept["instance_images"] = [change(path) for path in concept["instance_images"]]
@@ -147,7 +160,7 @@ class Config:
         for name in ("base", "vae", "output"):
             if values[name] not in (None, EMBEDDED):
                 values[name] = change(values[name])
-        return Config.from_values(values)
+        return values
 
 
 def read_concepts(
@@ -182,7 +195,12 @@ def with_place(index: int, count: int, action: Callable[[], Group]) -> Group:
     except ConfigError as error:
         if count == 1:
             raise
-        raise ConfigError(f"Concept {index + 1}: {error.message}", error.hint) from error
+        raise ConfigError(placed_text(index, count, error.message), error.hint) from error
+
+
+def placed_text(index: int, count: int, text: str) -> str:
+    """Return a text about one of several concepts, with which it is."""
+    return text if count == 1 else f"Concept {index + 1}: {text}"
 
 
 def read_group(group: type[Group], values: Mapping[str, Any]) -> Group:

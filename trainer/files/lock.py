@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import BinaryIO
 __all__ = ["Lock", "locked"]
 
 POLL_SEC = 0.2
+MARK_LENGTH = 12
+MARK = re.compile(f"[0-9a-f]{{{MARK_LENGTH}}}")  # names files to remove, so nothing else may
 
 
 class Lock:
@@ -39,7 +42,7 @@ class Lock:
                 file.close()
                 return False
             file.seek(0)
-            self.former, self.file = file.read().decode("ascii", "replace"), file
+            self.former, self.file = mark_in(file), file
         return True
 
     def sign(self, text: str) -> None:
@@ -54,6 +57,12 @@ class Lock:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+def mark_in(file: BinaryIO) -> str:
+    """Return the mark that a lock was signed with; empty if it holds anything else."""
+    text = file.read(MARK_LENGTH + 1).decode("ascii", "replace")
+    return text if MARK.fullmatch(text) else ""
 
 
 @contextmanager

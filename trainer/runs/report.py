@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..config.config import Config
+from ..config.config import CONCEPTS, Config
 from ..files.atomic import write_atomic
 from .events import Event, read_events
 from .run import Run
@@ -59,10 +59,19 @@ def write_report(run: Run, config: Config, last: Event, sections: Sequence[Secti
     body += samples_html(run, view)
     if run.loss_plot.exists():
         body += section_html(Section("Loss", picture=run.loss_plot.name))
-    body += section_html(Section("Settings", table={"": config.flat()}))
+    body += [line for section in settings_sections(config) for line in section_html(section)]
     head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>'
     page = "\n".join([head, f"<style>{STYLE}</style>", *body, ""])
     write_atomic(run.report, page)
+
+
+def settings_sections(config: Config) -> Iterator[Section]:
+    """Yield the settings, with a column for each of several concepts."""
+    shared = config.flat()
+    if concepts := shared.pop(CONCEPTS, []):
+        columns = {f"concept {number}": own for number, own in enumerate(concepts, start=1)}
+        yield Section("Concepts", table=columns)
+    yield Section("Settings", table={"": shared})
 
 
 def summary(view: View) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.concept import PriorConfig
-from ..config.config import all_settings, read_group
-from ..config.model import ModelConfig, check_side
-from ..config.settings import Setting, check_value, parse_value, settings_of
-from ..errors import ConfigError
+from ..config.config import read_group
+from ..config.drawing import drawing_settings, read_drawing, require_class_images
+from ..config.model import ModelConfig
+from ..config.settings import settings_of
 from ..runs.events import Event
 from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
 from .show import run_job
@@ -24,7 +24,8 @@ __all__ = ["add_class_images", "add_sample"]
 
 def add_class_images(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `class-images`."""
-    add_settings(parser, [*settings_of(ModelConfig), *settings_of(PriorConfig), *shared_settings()])
+    specs = [*settings_of(ModelConfig), *settings_of(PriorConfig), *drawing_settings()]
+    add_settings(parser, specs)
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the class images")
     add_events(parser)
     parser.set_defaults(execute=run_class_images)
@@ -32,7 +33,7 @@ def add_class_images(parser: argparse.ArgumentParser) -> None:
 
 def add_sample(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `sample`."""
-    add_settings(parser, [*settings_of(ModelConfig), *shared_settings()])
+    add_settings(parser, [*settings_of(ModelConfig), *drawing_settings()])
     parser.add_argument("--lora", type=Path, help="LoRA file")
     parser.add_argument("--strength", type=finite, default=1.0, help="strength of the LoRA")
     parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
@@ -46,16 +47,11 @@ def add_sample(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(execute=run_sample)
 
 
-def shared_settings() -> list[Setting]:
-    return [spec for _, spec in all_settings() if spec.name in ("resolution", "mixed_precision")]
-
-
 def run_class_images(options: argparse.Namespace) -> int:
     values = given_values(options)
     model, prior = read_group(ModelConfig, values), read_group(PriorConfig, values)
-    if not prior.enabled:
-        raise ConfigError("class_prompt is empty.", 'Give --class-prompt "a photo of a dog".')
-    resolution, precision = read_shared(model, values)
+    require_class_images(prior)
+    resolution, precision = read_drawing(model, values)
 
     def execute(report: Report, control: Control) -> Event:
         from ..worker.base.parts import open_parts
@@ -72,7 +68,7 @@ def run_class_images(options: argparse.Namespace) -> int:
 def run_sample(options: argparse.Namespace) -> int:
     values = given_values(options)
     model = read_group(ModelConfig, values)
-    resolution, precision = read_shared(model, values)
+    resolution, precision = read_drawing(model, values)
 
     def execute(report: Report, control: Control) -> Event:
         from ..worker.base.parts import open_parts
@@ -94,14 +90,3 @@ def run_sample(options: argparse.Namespace) -> int:
         return sample_job(parts, pictures, lora, control)
 
     return run_job(options, None, execute)
-
-
-def read_shared(model: ModelConfig, values: dict[str, Any]) -> tuple[int, str]:
-    """Return the resolution and precision for generating images."""
-    found: list[Any] = []
-    for spec in shared_settings():
-        found.append(parse_value(spec, values.get(spec.name, spec.default)))
-        check_value(spec, found[-1])
-    resolution, precision = found
-    check_side(model.base, resolution)
-    return resolution, precision

@@ -28,7 +28,7 @@ def inputs(*photos: Photo) -> Inputs:
 def test_photos_of_two_folders_with_one_name_are_two_photos(tmp_path):
     first, second = photo(tmp_path / "a", b"1"), photo(tmp_path / "b", b"2")
     found = inputs(first, second)
-    assert found.places == {"photo_1.png": 1, "photo_1.png (2)": 2}
+    assert found.places == {"photo_1.png": [1, 1], "photo_1.png (2)": [1, 2]}
     swapped = inputs(second, first)
     assert found.images != swapped.images
 

@@ -117,7 +117,7 @@ def test_a_run_that_will_not_fit_says_so_before_the_first_step(make_config, tmp_
     assert "Training needs about" in warning.message
     assert "train_batch_size 1, gradient_accumulation_steps 2 saves" in warning.hint
     assert training.parts.unet.is_gradient_checkpointing
-    assert training.started_event().memory_plan == training.plan
+    assert training.started_event().memory_plan == training.updater.memory.plan
     training.update(1)
 
 
@@ -126,9 +126,9 @@ def test_latents_that_are_no_numbers_name_the_vae_and_the_photo(make_config, tmp
         return encode_image(vae, pixels) * math.nan
 
     monkeypatch.setattr("trainer.worker.base.parts.encode_image", broken)
-    with pytest.raises(ConfigError, match=r"VAE of .*sd1_0.* turns photo_0.png") as raised:
+    with pytest.raises(ConfigError, match=r"VAE .*sd1_0.* produced NaN for photo_0.png") as raised:
         start(make_config(), tmp_path)
-    assert "vae setting" in raised.value.hint
+    assert "Set `vae`" in raised.value.hint
     assert not list((tmp_path / "runs" / "cache").rglob("*.safetensors"))
 
 

@@ -16,6 +16,7 @@ from trainer.config.config import Config
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Warning
 from trainer.runs.run import Run
+from trainer.worker.base import parts as base_parts
 from trainer.worker.device.failures import is_out_of_memory
 from trainer.worker.device.memory import OutOfMemory, shortage
 from trainer.worker.training.checkpoint import checkpoints
@@ -201,15 +202,15 @@ def test_there_is_room_for_the_update_before_it_begins(make_config, tmp_path, mo
 def test_class_images_are_drawn_in_smaller_batches(make_config, tmp_path, monkeypatch):
     from trainer.worker.drawing import class_images
 
-    sizes, draw = [], class_images.draw
+    sizes, draw_series = [], class_images.draw_series
 
-    def limited(drawer: Any, sampler: Any, prompts: Any, *rest: Any) -> Any:
-        sizes.append(len(prompts.embeds))
-        if sizes[-1] > 1:
+    def limited(*arguments: Any, batch_size: int) -> Any:
+        sizes.append(batch_size)
+        if batch_size > 1:
             raise torch.OutOfMemoryError(FULL)
-        return draw(drawer, sampler, prompts, *rest)
+        return draw_series(*arguments, batch_size=batch_size)
 
-    monkeypatch.setattr(class_images, "draw", limited)
+    monkeypatch.setattr(class_images, "draw_series", limited)
     events: list[Event] = []
     settings = {"class_prompt": CLASS_PROMPT, "num_class_images": 4}
     start(make_config(class_batch_size=4, **settings), tmp_path / "a", events)
@@ -222,9 +223,7 @@ def test_class_images_are_drawn_in_smaller_batches(make_config, tmp_path, monkey
 
 
 def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
-    from trainer.worker.training import prepare
-
-    encode, failed = prepare.encode_image, []
+    encode, failed = base_parts.encode_image, []
 
     def fail_once(vae: Any, pixels: Any) -> torch.Tensor:
         if parts and "U-Net" in parts[0].loaded and not failed:
@@ -233,10 +232,10 @@ def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
         return encode(vae, pixels)
 
     parts: list[Any] = []
-    release = prepare.Parts.release
-    monkeypatch.setattr(prepare, "encode_image", fail_once)
+    release = base_parts.Parts.release
+    monkeypatch.setattr(base_parts, "encode_image", fail_once)
     monkeypatch.setattr(
-        prepare.Parts, "release", lambda self, name: (parts.append(self), release(self, name))
+        base_parts.Parts, "release", lambda self, name: (parts.append(self), release(self, name))
     )
     events: list[Event] = []
     config = make_config(class_prompt=CLASS_PROMPT, num_class_images=1)

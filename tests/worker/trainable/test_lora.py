@@ -27,7 +27,7 @@ from trainer.worker.base import models
 from trainer.worker.base.parts import open_parts
 from trainer.worker.drawing.jobs import Pictures, sample_job
 from trainer.worker.randomness import generator
-from trainer.worker.trainable.apply import LoraFile, encode_with
+from trainer.worker.trainable.apply import LoraFile, attach, encode_with
 from trainer.worker.trainable.lora_file import check_lora
 from trainer.worker.training.job import Job
 from trainer.worker.training.setup import set_up
@@ -186,3 +186,20 @@ def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp
         wanted = training.model.unet(noisy, timestep, prompts).sample
         found = parts.unet(noisy, timestep, prompts).sample
     assert torch.equal(found, wanted)
+
+
+def test_layers_of_different_ranks_each_add_their_own_product():
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in "abc"})
+    plain = {name: layer(torch.eye(4)) for name, layer in model.items()}
+    rng = torch.Generator().manual_seed(0)
+    weights, expected = {}, {}
+    for name, rank in (("a", 1), ("b", 3), ("c", 1)):
+        down, up = torch.randn(rank, 4, generator=rng), torch.randn(4, rank, generator=rng)
+        layer = f"lora_unet_{name}"
+        weights |= {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": up}
+        weights |= {f"{layer}.alpha": torch.tensor(2.0)}
+        expected[name] = plain[name] + 0.5 * 2.0 / rank * (up @ down).T
+    attach("lora_unet", model, weights, 0.5)
+    assert weights == {}
+    for name, value in expected.items():
+        torch.testing.assert_close(model[name](torch.eye(4)), value)

@@ -62,7 +62,7 @@ def test_both_subjects_are_trained_and_sampled_and_named_in_the_file(two_concept
         metadata = file.metadata()
     assert metadata["modelspec.trigger_phrase"] == "a photo of sks dog, a photo of ohwx cat"
     kept = json.loads(metadata["dreambooth_config"])
-    assert [c["instance"]["instance_images"] for c in kept["concepts"]][1] == ["cats"]
+    assert [concept["instance_images"] for concept in kept["concepts"]][1] == ["cats"]
 
 
 def test_four_steps_with_two_subjects_equal_two_and_two_after_a_stop(two_concepts, tmp_path):

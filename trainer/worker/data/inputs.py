@@ -32,24 +32,28 @@ DESCRIBED = ("settings", "files", "places of photos")  # the parts of a descript
 
 @dataclass
 class Inputs:
-    """Contents that a run is made from, as fingerprints by name, and the place of each photo."""
+    """Contents that a run is made from, as fingerprints by name, and the place of each photo.
+
+    Args:
+        places: the concept of each photo, and its place there, both from 1.
+    """
 
     base: str
     vae: str
     images: dict[str, str] = field(default_factory=dict)
-    places: dict[str, int] = field(default_factory=dict)
+    places: dict[str, list[int]] = field(default_factory=dict)
 
-    def add_photos(self, photos: Sequence[Photo]) -> None:
-        """Take note of photos with their captions, by contents.
+    def add_photos(self, photos: Sequence[Photo], concept: int = 1) -> None:
+        """Take note of a concept's photos with their captions, by contents.
 
         Their folder may be moved, so they are known by the names of their files; of photos with
         one name, the second is "name (2)".
         """
-        for photo in photos:
+        for place, photo in enumerate(photos, start=1):
             content = {"file": file_sha256(photo.path), "caption": photo.caption}
             name = free_name(photo.path.name, self.images)
             self.images[name] = settings_key(content)
-            self.places[name] = len(self.places) + 1
+            self.places[name] = [concept, place]
 
     def add_class_images(self, paths: Sequence[Path]) -> None:
         """Take note of one concept's class images."""
@@ -72,6 +76,8 @@ def description(config: Config, inputs: Inputs, num_processes: int = 1) -> dict[
     training = config.training
     flat = config.flat()
     settings = shaping(flat)
+    if CONCEPTS not in flat:
+        settings.pop("concept_weight")  # has no effect on one concept
     for number, concept in enumerate(flat.get(CONCEPTS, ()), start=1):
         settings |= {f"{name} of concept {number}": v for name, v in shaping(concept).items()}
     step_images = training.train_batch_size * training.gradient_accumulation_steps * num_processes

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ...config.concept import InstanceConfig, PriorConfig
+from ...config.concept import PriorConfig
 from ...config.config import Config, read_group
+from ...config.drawing import read_drawing
 from ...config.model import ModelConfig
-from ...config.optimization import TrainingConfig
-from ...config.settings import parse_value, settings_of
 from ...runs.control import Control, Report
 from ...runs.events import Event
 from ...runs.orders import Compare, MakeClassImages
@@ -24,15 +23,11 @@ __all__ = ["run_class_images", "run_compare"]
 def run_class_images(order: MakeClassImages, run: Run, report: Report, control: Control) -> Event:
     """Generate the class images that these settings need for training; return the last event."""
     settings = order.settings
-    read = {
-        spec.name: parse_value(spec, settings.get(spec.name, spec.default))
-        for group in (InstanceConfig, TrainingConfig)
-        for spec in settings_of(group)
-        if spec.name in ("resolution", "mixed_precision")
-    }
-    parts = open_parts(read_group(ModelConfig, settings), read["mixed_precision"], report)
+    model = read_group(ModelConfig, settings)
+    resolution, precision = read_drawing(model, settings)
+    parts = open_parts(model, precision, report)
     prior = read_group(PriorConfig, settings)
-    last, _ = class_images_job(parts, prior, read["resolution"], run.cache, control)
+    last, _ = class_images_job(parts, prior, resolution, run.cache, control)
     return last
 
 

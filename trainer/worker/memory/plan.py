@@ -184,7 +184,7 @@ def changes_that_help(
     for values, cost in smaller_settings(config, checkpointing=checkpointing):
         if peak <= machine.usable_bytes:
             break
-        config = config.with_values(**values)
+        config = lowered(config, values)
         checkpointing = checkpointing or "gradient_checkpointing" in values
         if "mixed_precision" in values:
             machine = replace(machine, dtype=torch.bfloat16)
@@ -194,6 +194,20 @@ def changes_that_help(
             changes.append(Change(setting, peak - smaller, smaller, cost))
         peak = smaller
     return changes
+
+
+def lowered(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return the config with changed settings; a concept's resolution is never raised."""
+    changed = config.with_values(**values)
+    concepts = tuple(
+        replace(new, instance=replace(new.instance, resolution=min(sides)))
+        for new, sides in zip(
+            changed.concepts,
+            ((c.instance.resolution, changed.resolution) for c in config.concepts),
+            strict=True,
+        )
+    )
+    return replace(changed, concepts=concepts)
 
 
 def smaller_settings(
@@ -226,11 +240,14 @@ def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work
     side, samples = config.resolution, config.samples
     windows = config.training.gradient_accumulation_steps
     step = training_step(config, machine, checkpointing=checkpointing)
-    per_step = windows * step_cost(step).flop
+    with_classes = turn_share(config, lambda prior: prior.enabled)
+    images = (1 + with_classes) * config.training.train_batch_size  # on average
+    per_step = windows * step_cost(step).flop * images / step.num_images
     sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
     decoded = vae_cost(config.model, side, decoding=True).flop
     # The base's prediction of an image costs half of a sampling step.
-    per_step += windows * config.training.train_batch_size * predicted_share(config) * sampled / 2
+    predicted = turn_share(config, lambda p: p.enabled and p.prior_target == "prediction")
+    per_step += windows * config.training.train_batch_size * predicted * sampled / 2
     drawing = sum(
         prior.num_class_images * (prior.class_inference_steps * sampled + decoded)
         for prior in generated(config)
@@ -249,14 +266,10 @@ def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work
     )
 
 
-def predicted_share(config: Config) -> float:
-    """Return the share of turns whose class image needs the base's prediction."""
-    turns = {True: 0, False: 0}
-    for concept in config.concepts:
-        prior = concept.prior
-        predicted = prior.enabled and prior.prior_target == "prediction"
-        turns[predicted] += concept.instance.concept_weight
-    return turns[True] / sum(turns.values())
+def turn_share(config: Config, has: Callable[[PriorConfig], bool]) -> float:
+    """Return the share of turns whose class images' settings have something."""
+    turns = [(has(c.prior), c.instance.concept_weight) for c in config.concepts]
+    return sum(weight for wanted, weight in turns if wanted) / sum(weight for _, weight in turns)
 
 
 def to_document(plan: Plan) -> dict[str, Any]:

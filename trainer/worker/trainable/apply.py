@@ -95,8 +95,9 @@ def attach(prefix: str, model: nn.Module, weights: dict[str, Tensor], strength: 
     }
     if not found:
         return
-    for rank in {len(weights[name + DOWN]) for name in found.values()}:
-        names = [module for module, name in found.items() if len(weights[name + DOWN]) == rank]
+    ranks = {module: len(weights[name + DOWN]) for module, name in found.items()}
+    for rank in set(ranks.values()):
+        names = [module for module in found if ranks[module] == rank]
         targets = "|".join(map(re.escape, names))
         layers = inject(prefix, model, {"r": rank, "target_modules": targets})
         for module in names:

@@ -82,7 +82,9 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "modelspec.prediction_type": "v" if base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": ", ".join(prompts),
         "modelspec.description": config.result.description,
-        "dreambooth_config": config.with_paths(lambda path: Path(path).name).to_json(),
+        "dreambooth_config": json.dumps(
+            config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False
+        ),
     }
 
 
@@ -91,7 +93,7 @@ def card(config: Config, base: BaseModel, steps: int) -> dict[str, str | float]:
     return {
         "description": config.result.description,
         "sd version": base.family.card_version,
-        "activation text": config.concepts[0].instance.instance_prompt,
+        "activation text": ", ".join(c.instance.instance_prompt for c in config.concepts),
         "preferred weight": 1.0,
         "notes": f"Trained on {base.path.name} for {steps} steps.",
     }

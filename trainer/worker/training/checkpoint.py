@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,19 +69,23 @@ def prune(folder: Path, limit: int) -> None:
     for path in checkpoints(folder)[:-limit]:
         going = path.with_name(f"{path.name}.partial")  # so that a kill leaves no half checkpoint
         with suppress(OSError):  # a scanner may hold a file; it goes next time
+            shutil.rmtree(going, ignore_errors=True)
             path.replace(going)
             shutil.rmtree(going)
 
 
-def newest_whole(folder: Path) -> tuple[Path | None, list[Path]]:
+def newest_whole(folder: Path, names: Iterable[str]) -> tuple[Path | None, list[Path]]:
     """Return the newest checkpoint that is as it was written, and the damaged ones that are newer.
+
+    Args:
+        names: of the parts that it must have.
 
     Raises:
         ConfigError: there are checkpoints, and none is whole.
     """
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
-        if is_whole(path):
+        if is_whole(path, names):
             return path, damaged
         damaged.append(path)
     if damaged:
@@ -92,14 +96,14 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, []
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path, names: Iterable[str]) -> bool:
     """Whether every file of a checkpoint has the content that was written."""
+    files = (*map(part_file, names), STATE)
     try:
         sums = read_object(path / SUMS, MAX_STATE_BYTES, GO_BACK)
-        files = [file for file in path.iterdir() if file.name in sums]
-        for file in files:
-            check_is_file(file)  # a pipe would be waited for
-        return STATE in sums and sums == {file.name: file_sha256(file) for file in files}
+        for name in files:
+            check_is_file(path / name)  # a pipe would be waited for
+        return sums == {name: file_sha256(path / name) for name in files}
     except (OSError, ConfigError):
         return False
 

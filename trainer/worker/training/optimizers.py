@@ -91,7 +91,7 @@ class Optimizer:
         kept = {
             f"{name}.{key}": value.detach().cpu().contiguous()
             for name, parameter in self.trained.named_parameters()
-            for key, value in self.inner.state[parameter].items()
+            for key, value in self.inner.state.get(parameter, {}).items()
         }
         scaler = {} if self.scaler is None else self.scaler.state_dict()
         return kept | {f"{SCALER}.{key}": torch.tensor(value) for key, value in scaler.items()}

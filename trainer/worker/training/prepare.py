@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...config.concept import ConceptConfig, InstanceConfig
-from ...config.config import Config
+from ...config.config import Config, placed_text, with_place
 from ...config.model import EMBEDDED
 from ...errors import ConfigError
 from ...files.atomic import check_writable
@@ -65,7 +66,16 @@ def check_sources(config: Config) -> Sources:
     check_writable(Path(config.result.output).parent, "output")
     base = models.open_base(config.model)
     warnings: list[Warning] = []
-    photos = [check_photos(concept, base, warnings) for concept in config.concepts]
+    photos: list[list[Photo]] = []
+    for index, concept in enumerate(config.concepts):
+        found: list[Warning] = []
+        photos.append(
+            with_place(index, len(config.concepts), partial(check_photos, concept, base, found))
+        )
+        warnings += [
+            replace(note, message=placed_text(index, len(config.concepts), note.message))
+            for note in found
+        ]
     if config.model.base != EMBEDDED:
         warnings[:0] = resolution_warnings(config.resolution, base)
     return Sources(config, base, photos, warnings)
@@ -112,7 +122,7 @@ def prepare(
     inputs = Inputs(base_key, vae_key)
     sets: list[list[ImageSet]] = []
     for concept, photos in zip(sources.config.concepts, sources.photos, strict=True):
-        inputs.add_photos(photos)
+        inputs.add_photos(photos, len(sets) + 1)
         images = encoder.encode(photos, concept.instance)
         sets.append([ImageSet(numbered("instance", len(sets)), images)])
     for index, concept in enumerate(sources.config.concepts):

@@ -74,7 +74,7 @@ class Training:
 
     def resume(self) -> None:
         """Load the newest whole checkpoint of the run, if there is one."""
-        found, damaged = checkpoint.newest_whole(self.job.run.checkpoints)
+        found, damaged = checkpoint.newest_whole(self.job.run.checkpoints, self.state)
         if found is None:
             return
         self.saved_step = checkpoint.resume(found, self.state, self.described)

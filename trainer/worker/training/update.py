@@ -26,6 +26,9 @@ from .optimizers import Optimizer, set_learning_rate
 __all__ = ["Losses", "Updater"]
 
 
+PADDING = -1
+
+
 @dataclass(frozen=True)
 class Losses:
     """What one update came to.
@@ -133,10 +136,14 @@ class Updater:
 
     def losses(self, step: int, learning_rate: float, seen: Sequence[ImageErrors]) -> Losses:
         """Return what the images' errors of a step come to, over all processes."""
-        error, weight, is_class = (
-            self.accelerator.gather(torch.cat([getattr(errors, name) for errors in seen])).cpu()
-            for name in ("error", "weight", "is_class")
+        rows = torch.stack(  # (3, B)
+            [
+                torch.cat([getattr(errors, name).float() for errors in seen])
+                for name in ("error", "weight", "is_class")
+            ]
         )
+        error, weight, kind = self.gather(rows).cpu()
+        is_class = kind == 1
         instance = error[~is_class].mean().item()
         prior = error[is_class].mean().item() if is_class.any() else None
         weighted = error * weight * self.config.training.train_batch_size
@@ -145,6 +152,14 @@ class Updater:
         if not math.isfinite(loss):
             raise self.watch.diverged(f"The loss became {loss} at step {step}.")
         return Losses(loss, instance, prior, learning_rate)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the columns of every process; one may have more class images than another."""
+        if self.accelerator.num_processes == 1:
+            return rows
+        padded = self.accelerator.pad_across_processes(rows, dim=1, pad_index=PADDING)
+        columns: Any = self.accelerator.gather(padded.T.contiguous())
+        return columns[columns[:, 2] != PADDING].T
 
     def left_good_state(self, error: Exception) -> bool:
         """Whether what was learned before an update failed is worth keeping."""
