@@ -103,7 +103,7 @@ def study(inputs: Path, disk: Path, count: int, seed: int) -> dict[str, Any]:
 def fill_and_resume(
     place: Place, expected: dict[str, torch.Tensor], rng: random.Random
 ) -> dict[str, Any]:
-    """Fill the disk while a run goes on, see how it ends, free the disk, and finish the run."""
+    """Fill the disk during a run, see how it ends, free the disk, and finish the run."""
     filler = place.root.parent / "filler"
     process = Process(place.job(), place.root.parent.parent / "log.txt", forked=True)
     wanted, left = rng.choice(STAGES), rng.randint(1, 4)

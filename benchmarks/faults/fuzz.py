@@ -27,7 +27,7 @@ QUIET = settings(
 
 
 def fuzz(target: Target, minutes: float, first_seed: int) -> dict[str, Any]:
-    """Run one target with one seed after the other; a crash is kept and the next seed goes on."""
+    """Run one target with one seed after the other; a crash is kept and the next seed follows."""
     found: dict[str, Any] = {"examples": 0, "slowest_ms": 0.0, "crashes": []}
     began = time.monotonic()
 
@@ -71,7 +71,7 @@ def main() -> None:
         result = fuzz(TARGETS[name], options.minutes, options.seed)
         result["slowest_ms"] = round(result["slowest_ms"], 1)
         results = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {}
-        results[name] = result  # read anew: another process may run other targets
+        results[name] = result  # read again: another process may run other targets
         options.output.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         print(
             f"{name:20} {result['examples']:10} {result['seconds']:8} {len(result['crashes']):8} "

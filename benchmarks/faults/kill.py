@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def keep(path: Path, name: str, result: dict[str, Any]) -> None:
-    """Put a study's result beside those of the others."""
+    """Add a study's result to those of the others."""
     results = json.loads(path.read_text("utf-8")) if path.exists() else {}
     path.write_text(json.dumps(results | {name: result}, indent=2) + "\n", "utf-8")
 

@@ -102,7 +102,7 @@ def clock_was_ahead(folder: Path, expected: dict[str, torch.Tensor]) -> dict[str
 
 
 def second_process(folder: Path, expected: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Start the same run again while it goes on: refused, and the first is not disturbed."""
+    """Start the same run again while it is running: refused, and the first is not disturbed."""
     place = fresh(Place(folder / "inputs", folder / "second"))
     refused: list[Event] = []
 

@@ -28,7 +28,7 @@ CLIP = {
 
 
 def a1111_config(clip: Path) -> dict[str, object]:
-    """What A1111 reads beside a checkpoint whose shapes are not the usual ones."""
+    """What A1111 reads next to a checkpoint whose shapes are not the usual ones."""
     unet = {
         "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
         "attention_resolutions": [4, 2, 1], "num_res_blocks": 2, "channel_mult": [1, 1, 2, 2],

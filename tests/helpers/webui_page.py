@@ -105,7 +105,7 @@ def hold_events(page: Page) -> Held:
 
 
 def let_go(page: Page, held: Held, done: Callable[[], object]) -> None:
-    """Let what is held go on, until something is done; what comes then is held."""
+    """Let held requests through until something is done; later ones are held."""
 
     def is_done() -> bool:
         if done():

@@ -133,7 +133,7 @@ def test_the_same_workflow_queued_twice_is_trained_once(server):
 
 
 def test_a_killed_host_costs_nothing_and_a_closed_page_does_nothing(server, folder):
-    """Last in this file: it ends the module's ComfyUI, and goes on in a new one."""
+    """Last in this file: it ends the module's ComfyUI, and continues in a new one."""
     begin(server, two_steps("killed", max_train_steps=40), "loss")
     host, page = server._processes
     os.killpg(host.pid, signal.SIGKILL)

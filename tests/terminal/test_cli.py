@@ -147,7 +147,7 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     shutil.copytree(tmp_path / "runs" / "dog_2", tmp_path / "runs" / "dog_other")
     steps = f"max_train_steps={last['step'] + 1}"
     command = quick(tiny_checkpoint("sd1"), photos, "--set", steps, "--events")
-    again = trainer(*command, "--resume", folder=tmp_path)  # goes on with the newest, dog_2
+    again = trainer(*command, "--resume", folder=tmp_path)  # resumes the newest, dog_2
     assert again.returncode == 0, again.stdout
     events = [json.loads(line) for line in again.stdout.splitlines()]
     started = next(event for event in events if event["event"] == "started")

@@ -172,16 +172,16 @@ def write_unique(
     stem: str,
     suffix: str,
     content: Callable[[Path], bytes],
-    beside: Sequence[str] = (),
+    companions: Sequence[str] = (),
 ) -> Path:
     """Write a file under its first free name and return the path, safe among several processes.
 
     Args:
         content: returns the data for a path.
-        beside: suffixes of files that will be next to it, whose names must be free too.
+        companions: suffixes of files that will be next to it, whose names must be free too.
     """
     for path in names(folder, stem, suffix):
-        if not any(path.with_suffix(other).exists() for other in (suffix, *beside)):
+        if not any(path.with_suffix(other).exists() for other in (suffix, *companions)):
             with suppress(FileExistsError):
                 write_new(path, content(path))
                 return path

@@ -55,7 +55,7 @@ def folder(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """A file with its sum beside it, as in the trainer's own folder."""
+    """A file with its checksum next to it, as in the trainer's own folder."""
     file = tmp_path / "weights" / "model.safetensors"
     file.parent.mkdir()
     file.write_bytes(b"packed weights")
@@ -237,7 +237,7 @@ def test_the_weights_that_ship_are_whole_and_small(tmp_path: Path):
 
 
 def test_the_words_are_those_that_the_weights_know():
-    """Another list would give the tokens other rows of the weights: then train anew."""
+    """Another list would give the tokens other rows of the weights, which must then be retrained."""
     digest = hashlib.sha256(" ".join(words()).encode()).hexdigest()
     assert digest.startswith("ac91e6851604546f")
 

@@ -20,7 +20,7 @@ from .contract import Trained
 __all__ = ["save_lora"]
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-BESIDE = (".json", ".png")  # a LoRA's card, and a picture of it
+COMPANIONS = (".json", ".png")  # a LoRA's card, and a picture of it
 
 
 def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, steps: int) -> Path:
@@ -38,7 +38,7 @@ def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, s
     def content(path: Path) -> bytes:
         return save(weights, file_metadata(path.stem, config, base, steps))
 
-    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, BESIDE)
+    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, COMPANIONS)
     check_lora(path, weights)
     write_atomic(path.with_suffix(".json"), json.dumps(card(config, base, steps), indent=2))
     return path
