@@ -237,7 +237,7 @@ def test_the_weights_that_ship_are_whole_and_small(tmp_path: Path):
 
 
 def test_the_words_are_those_that_the_weights_know():
-    """Another list would give the tokens other rows of the weights, which must then be retrained."""
+    """Another list gives the tokens other rows of the weights, which then need retraining."""
     digest = hashlib.sha256(" ".join(words()).encode()).hexdigest()
     assert digest.startswith("ac91e6851604546f")
 
