@@ -14,13 +14,14 @@ from trainer.files.atomic import MARK, remove_leftovers, write_new
 from trainer.files.lock import Lock, locked
 from trainer.runs.run import Run
 
-HOLD = """
+FORMER = "0123456789ab"  # the mark of the process that holds a lock
+HOLD = f"""
 import sys, time
 from pathlib import Path
 from trainer.files.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 assert lock.take()
-lock.sign("0123456789ab")
+lock.sign({FORMER!r})
 print("held", flush=True)
 time.sleep(60)
 """
@@ -48,7 +49,7 @@ def test_a_lock_is_free_again_when_its_holder_is_killed(tmp_path):
     assert not lock.take() and not lock.held
     kill(process)
     assert lock.take() and lock.held
-    assert lock.former == "0123456789ab"
+    assert lock.former == FORMER
     assert not Lock(lock.path).take()
     lock.release()
     assert Lock(lock.path).take()
@@ -70,7 +71,7 @@ def test_waiting_for_a_lock_can_be_given_up(tmp_path):
 def test_only_what_the_killed_holder_was_writing_is_removed(tmp_path):
     lock = Lock(tmp_path / "lock")
     kill(hold(lock.path))
-    for name in (".0123456789ab-1.partial", ".other-2.partial", "former.partial"):
+    for name in (f".{FORMER}-1.partial", ".other-2.partial", "former.partial"):
         (tmp_path / name).touch()
     assert lock.take()
     remove_leftovers(lock, [tmp_path, tmp_path / "absent"])
@@ -117,7 +118,7 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path):
 def test_what_is_not_a_mark_in_a_lock_removes_nothing(tmp_path, text):
     run, other = tmp_path / "run", tmp_path / "run" / "other"
     other.mkdir(parents=True)
-    kept = [other / "x-1.partial", run / ".0123456789ab-1.partial", run / ".-1.partial"]
+    kept = [other / "x-1.partial", run / f".{FORMER}-1.partial", run / ".-1.partial"]
     for path in kept:
         path.touch()
     (run / "lock").write_text(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.test_lock import hold, kill
+from tests.files.test_lock import FORMER, hold, kill
 from trainer.photos.class_set import ClassSet, make_missing, set_settings
 
 SETTINGS = {"class_prompt": "a photo of a dog", "seed": 3}
@@ -38,7 +38,7 @@ def test_only_what_is_missing_is_made(tmp_path: Path) -> None:
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     images = ClassSet(tmp_path, SETTINGS)
     kill(hold(tmp_path / "lock"))
-    (tmp_path / ".former-1.partial").touch()
+    (tmp_path / f".{FORMER}-1.partial").touch()
     (tmp_path / ".other-2.partial").touch()  # of a process that writes here without the lock
     complete(images, 1)
     assert [path.name for path in tmp_path.glob(".*.partial")] == [".other-2.partial"]
