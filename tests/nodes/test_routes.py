@@ -305,6 +305,10 @@ PHOTO_CASES = [
 ]  # fmt: skip
 
 
+# Before anything runs; newer cores look at every list of choices themselves.
+BY_THE_HOST = ("Bad linked", "Failed to", "Value not in list")
+
+
 def refusal(server: ComfyServer, wanted: Json) -> str:
     """The message with which a graph is refused, before it runs or while it does."""
     answer = server._prompt(wanted)
@@ -325,7 +329,7 @@ def test_photos_and_folders_that_cannot_be_meant_are_refused(server):
         began = time.monotonic()
         message = refusal(server, graph(photos=photo_node(**changes), shown=shown))
         assert len(message) < 1000 and time.monotonic() - began < 10, changes
-        assert message.count(". ") or "Bad linked" in message or "Failed to" in message, message
+        assert message.count(". ") or message.startswith(BY_THE_HOST), message
 
 
 @comfy
@@ -377,7 +381,8 @@ def test_damaged_loras_are_refused(server):
         "\ud800",
     ]
     for name in (*names, {"a": 1}, 5, None):
-        assert "is not in models/loras" in refusal(server, loader_graph(name))
+        message = refusal(server, loader_graph(name))
+        assert "is not in models/loras" in message or message.startswith(BY_THE_HOST), message
 
 
 @comfy
