@@ -363,6 +363,17 @@ def test_a_bad_output_name_is_refused_before_anything_runs(server, name):
     assert "output_name" in error["details"] and repr(name) in error["details"]
 
 
+def test_two_subjects_are_trained_together(server):
+    cat = photo_node(instance_prompt="a photo of ohwx cat", instance_set=["photos", 0])
+    train = train_node(output_name="both", max_train_steps=2, instance_set=["cat", 0])
+    server.run(graph(photos=photo_node(), cat=cat, train=train))
+    config = server.base_dir / "output" / "dreambooth" / "both" / "config.json"
+    concepts = json.loads(config.read_text("utf-8"))["concepts"]
+    prompts = [concept["instance"]["instance_prompt"] for concept in concepts]
+    assert prompts == ["a photo of sks dog", "a photo of ohwx cat"]
+    assert run_events(server, "both")[-1]["event"] == "finished"
+
+
 def test_uploaded_photos_are_taken_as_a_list(server, photos):
     names = [server.upload_image(path) for path in sorted(photos.iterdir())[:2]]
     wanted = graph(
