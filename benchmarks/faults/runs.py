@@ -35,6 +35,7 @@ from trainer.worker import __main__ as worker_main
 from trainer.worker.training import loop as _imported_before_the_fork  # noqa: F401
 from trainer.worker.training.checkpoint import checkpoints, is_whole
 
+PARTS = ("trained", "optimizer")  # of a checkpoint
 STEPS = 12
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
 
@@ -172,7 +173,7 @@ def damage(place: Place) -> list[str]:
                 read_whole(path)
             except Exception as error:  # whatever it is, it is what the study looks for
                 found.append(f"{path.relative_to(place.root)}: {type(error).__name__}: {error}")
-    whole = [path for path in checkpoints(place.run.checkpoints) if not is_whole(path)]
+    whole = [path for path in checkpoints(place.run.checkpoints) if not is_whole(path, PARTS)]
     return found + [f"{path.name} is not whole" for path in whole]
 
 

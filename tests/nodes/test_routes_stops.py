@@ -94,7 +94,8 @@ def test_cancel_at_any_stage_ends_soon_and_the_next_run_resumes(server, stage):
     assert status["messages"][-1][0] == "execution_interrupted"
     (*_, last) = run_events(server, name)
     assert last["event"] == "stopped" and last["resumable"]
-    assert lora_file(server, name).exists() == (last["step"] > 0)
+    kept = lora_file(server, f"{name}-step{last['step']:08d}")
+    assert kept.exists() == (last["step"] > 0)
     prompt = begin(server, wanted, "loss" if last["step"] else text)
     server.interrupt()
     server.wait(prompt)
