@@ -25,19 +25,14 @@ class Pick:
     """One image of a step.
 
     Args:
+        images: the set that it was picked from.
         position: counts the images that were picked from the set, from 0; with the set's name it
             decides the image's noise.
     """
 
+    image: TrainingImage
     images: ImageSet
     position: int
-    seed: int
-
-    @property
-    def image(self) -> TrainingImage:
-        """The image: each epoch of the set is a fresh permutation."""
-        found = self.images.images
-        return found[shuffled(len(found), self.position, self.seed, self.images.name)]
 
 
 def picks(
@@ -57,7 +52,13 @@ def picks(
     for place in range(max(len(concept.sets) for concept in concepts)):
         for index, position in turns:
             if place < len(concepts[index].sets):
-                yield Pick(concepts[index].sets[place], position, seed)
+                yield pick(concepts[index].sets[place], position, seed)
+
+
+def pick(images: ImageSet, position: int, seed: int) -> Pick:
+    """Return the image at a position of a set; each epoch is a fresh permutation."""
+    index = shuffled(len(images.images), position, seed, images.name)
+    return Pick(images.images[index], images, position)
 
 
 def turn(weights: tuple[int, ...], position: int) -> tuple[int, int]:

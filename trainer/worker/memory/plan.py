@@ -199,13 +199,10 @@ def changes_that_help(
 def lowered(config: Config, values: Mapping[str, Any]) -> Config:
     """Return the config with changed settings; a concept's resolution is never raised."""
     changed = config.with_values(**values)
+    sides = [concept.instance.resolution for concept in config.concepts]
     concepts = tuple(
-        replace(new, instance=replace(new.instance, resolution=min(sides)))
-        for new, sides in zip(
-            changed.concepts,
-            ((c.instance.resolution, changed.resolution) for c in config.concepts),
-            strict=True,
-        )
+        replace(new, instance=replace(new.instance, resolution=min(side, new.instance.resolution)))
+        for new, side in zip(changed.concepts, sides, strict=True)
     )
     return replace(changed, concepts=concepts)
 

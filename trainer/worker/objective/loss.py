@@ -40,7 +40,8 @@ def diffusion_loss(
     noisy_latents = model.noise_scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)  # pyright: ignore
     target = training_target(model, batch, noisy_latents)
     prompts = model.encode(batch.prompts)
-    model_pred = model.predict(noisy_latents, batch.timesteps, prompts, batch.time_ids)
+    time_ids = None if prompts.pooled is None else batch.time_ids
+    model_pred = model.predict(noisy_latents, batch.timesteps, prompts, time_ids)
     error = F.mse_loss(model_pred, target, reduction="none").mean((1, 2, 3))  # (B,)
     weight = loss_weights(model.noise_scheduler, batch, snr_gamma)
     return (error * weight).sum(), ImageErrors(error.detach(), weight, batch.is_class)

@@ -26,7 +26,7 @@ def training_target(model: ModelInTraining, batch: Batch, noisy_latents: Tensor)
     rows = batch.to_base.nonzero()[:, 0]
     with model.as_base():
         prompts = model.encode(batch.prompts)
-        time_ids = batch.time_ids[rows]
+        time_ids = None if prompts.pooled is None else batch.time_ids[rows]
         predicted = model.predict(
             noisy_latents[rows], batch.timesteps[rows], prompts[rows], time_ids
         )

@@ -47,13 +47,17 @@ class ModelInTraining:
         return self.prompts[prompts].to(self.device)
 
     def predict(
-        self, noisy_latents: Tensor, timesteps: Tensor, prompts: PromptEmbeds, time_ids: Tensor
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        prompts: PromptEmbeds,
+        time_ids: Tensor | None,
     ) -> Tensor:
         """Return the U-Net's prediction, (B, C, h, w) in float32.
 
         Args:
             noisy_latents: (B, C, h, w); timesteps (B,), prompts (B, L, D) and (B, P).
-            time_ids: (B, 6); used by SDXL alone.
+            time_ids: (B, 6) for SDXL, None for others.
         """
         conditions = None
         if prompts.pooled is not None:

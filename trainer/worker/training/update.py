@@ -136,19 +136,15 @@ class Updater:
 
     def losses(self, step: int, learning_rate: float, seen: Sequence[ImageErrors]) -> Losses:
         """Return what the images' errors of a step come to, over all processes."""
-        rows = torch.stack(  # (3, B)
-            [
-                torch.cat([getattr(errors, name).float() for errors in seen])
-                for name in ("error", "weight", "is_class")
-            ]
-        )
-        error, weight, kind = self.gather(rows).cpu()
+        names = ("error", "weight", "is_class")
+        columns = [torch.cat([getattr(errors, name).float() for errors in seen]) for name in names]
+        error, weight, kind = self.gather(torch.stack(columns)).cpu()  # (B,) each
         is_class = kind == 1
         instance = error[~is_class].mean().item()
         prior = error[is_class].mean().item() if is_class.any() else None
         weighted = error * weight * self.config.training.train_batch_size
         num_turns = int((~is_class).sum())
-        loss = sum((weighted[rows].sum() / num_turns).item() for rows in (~is_class, is_class))
+        loss = sum((weighted[of].sum() / num_turns).item() for of in (~is_class, is_class))
         if not math.isfinite(loss):
             raise self.watch.diverged(f"The loss became {loss} at step {step}.")
         return Losses(loss, instance, prior, learning_rate)
