@@ -41,7 +41,7 @@ TITLES = {
     "model": "Model",
     "instance": "Photos",
     "prior": "Class images",
-    "lora": "LoRA",
+    "trained": "What is trained",
     "training": "Training",
     "samples": "Samples during training",
     "result": "Saving",

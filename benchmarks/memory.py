@@ -58,7 +58,7 @@ def make_updater(config: Config) -> Updater:
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)
     unet: Any = models.load_unet(base, dtype)
-    trained = make_trained(base.family, unet, [], config.lora)
+    trained = make_trained(base.family, unet, [], config.trained)
     trained.initialize(config.training.seed)
     memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
     side = config.resolution

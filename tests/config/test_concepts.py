@@ -57,7 +57,7 @@ def test_a_change_of_a_concepts_setting_reaches_every_concept():
     config = Config.from_values(SHARED | {"concepts": [DOG, CAT]})
     changed = config.with_values(resolution=256, rank=4)
     assert [c.instance.resolution for c in changed.concepts] == [256, 256]
-    assert changed.lora.rank == 4
+    assert changed.trained.rank == 4
 
 
 def test_every_path_is_changed():

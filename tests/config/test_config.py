@@ -31,7 +31,7 @@ def test_texts_are_read_as_the_settings_own_type():
     config = Config.from_values(
         REQUIRED | {"rank": "8", "learning_rate": "2e-4", "flip": "yes", "save_every": "none"}
     )
-    assert config.lora.rank == 8
+    assert config.trained.rank == 8
     assert config.training.learning_rate == 2e-4
     assert config.concepts[0].instance.flip is True
     assert config.result.save_every is None

@@ -191,7 +191,7 @@ GOOD_CONFIG = Config.from_values(
 )
 SETTING_NAMES = [spec.name for _, spec in all_settings()]
 SOME_SETTINGS = st.dictionaries(
-    st.one_of(st.sampled_from(SETTING_NAMES), st.sampled_from(["lora", "model", "x"]), TEXTS),
+    st.one_of(st.sampled_from(SETTING_NAMES), st.sampled_from(["trained", "model", "x"]), TEXTS),
     VALUES,
     max_size=4,
 )
@@ -199,7 +199,7 @@ CONFIG_FILES = st.one_of(
     st.binary(max_size=60),
     mutated([GOOD_CONFIG.to_json().encode(), json.dumps(GOOD_CONFIG.flat()).encode()], JSON_TOKENS),
     SOME_SETTINGS.map(lambda values: json.dumps(GOOD_CONFIG.flat() | values).encode()),
-    SOME_SETTINGS.map(lambda values: json.dumps(GOOD_CONFIG.to_dict() | {"lora": values}).encode()),
+    SOME_SETTINGS.map(lambda values: json.dumps(GOOD_CONFIG.to_dict() | {"trained": values}).encode()),
     VALUES.map(lambda value: json.dumps(value).encode()),
 )
 

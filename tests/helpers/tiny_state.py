@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainer.config.optimization import TrainingConfig
-from trainer.config.trained import LoraConfig
+from trainer.config.trained import TrainedConfig
 from trainer.worker.device.device import make_accelerator
 from trainer.worker.trainable.contract import Stateful, Trained
 from trainer.worker.trainable.lora import Lora, inject
@@ -37,7 +37,7 @@ class Block(nn.Module):
 def tiny_state(rank: int = 2, *, updated: bool = False) -> Mapping[str, Stateful]:
     """The parts of a checkpoint; `updated` has made one step."""
     layers = inject("lora_unet", Block(), {"r": rank, "target_modules": ["to_q"]})
-    trained = Trained([Lora("learning_rate", layers, LoraConfig(rank=rank))])
+    trained = Trained([Lora("learning_rate", layers, TrainedConfig(rank=rank))])
     optimizer = Optimizer(trained, TrainingConfig(), make_accelerator("no"))
     if updated:
         for parameter in trained.parameters():

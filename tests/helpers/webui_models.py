@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import CLIP_L, OPEN_CLIP_G, UNetSize, make_text_encoder, make_unet
-from trainer.config.trained import LoraConfig
+from trainer.config.trained import TrainedConfig
 from trainer.model_files.families import FAMILIES
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
 from trainer.worker.trainable.lora import wrap_layers
@@ -100,7 +100,7 @@ def save_full_lora(path: Path, family: str) -> int:
     encoders = [make_text_encoder(CLIP_L, projected=False, tiny=False)]
     if family == "sdxl":
         encoders.append(make_text_encoder(OPEN_CLIP_G, projected=True, tiny=False))
-    config = LoraConfig(rank=1, train_text_encoder=True)
+    config = TrainedConfig(rank=1, train_text_encoder=True)
     trained = wrap_layers(FAMILIES[family], make_unet(family, "full"), encoders, config)
     weights = {name: torch.zeros(p.shape) for name, p in trained.named_parameters()}
     layers = {name.partition(".")[0] for name in weights}

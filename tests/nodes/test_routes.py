@@ -110,7 +110,7 @@ NO_NUMBERS = [
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20])
 def test_invalid_numbers_are_refused_by_name(name, value):
     config = pack_module("trainer.config.config")
-    groups = (config.TrainingConfig, config.LoraConfig)
+    groups = (config.TrainingConfig, config.TrainedConfig)
     group = next(g for g in groups if name in {spec.name for spec in config.settings_of(g)})
     with pytest.raises(ConfigError, match=f"^{name} is .*Give a"):
         config.read_group(group, job.setting_values({name: value}))

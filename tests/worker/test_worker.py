@@ -92,7 +92,7 @@ def test_a_host_that_is_gone_costs_nothing(make_config, tmp_path, gone):
 
 def test_a_bad_config_fails_with_its_remedy_and_leaves_nothing(make_config, tmp_path):
     values = make_config().to_dict()
-    values["lora"]["rank"] = 0
+    values["trained"]["rank"] = 0
     process = start(values, tmp_path / "runs" / "r")
     failed = read_until(process, events.Failed)
     assert process.wait(60) == 2

@@ -17,7 +17,7 @@ from .optimization import TrainingConfig
 from .result import ResultConfig, check_output
 from .sampling import SampleConfig
 from .settings import Setting, check_value, nearest, parse_value, settings_of
-from .trained import LoraConfig
+from .trained import TrainedConfig
 
 __all__ = [
     "CONCEPTS",
@@ -39,7 +39,7 @@ GROUPS: dict[str, type] = {
     "model": ModelConfig,
     "instance": InstanceConfig,
     "prior": PriorConfig,
-    "lora": LoraConfig,
+    "trained": TrainedConfig,
     "training": TrainingConfig,
     "samples": SampleConfig,
     "result": ResultConfig,
@@ -59,7 +59,7 @@ class Config:
     model: ModelConfig
     concepts: tuple[ConceptConfig, ...]
     result: ResultConfig
-    lora: LoraConfig = field(default_factory=LoraConfig)
+    trained: TrainedConfig = field(default_factory=TrainedConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     samples: SampleConfig = field(default_factory=SampleConfig)
 

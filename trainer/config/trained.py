@@ -7,11 +7,11 @@ from typing import Literal
 
 from .settings import setting
 
-__all__ = ["LoraConfig"]
+__all__ = ["TrainedConfig"]
 
 
 @dataclass(frozen=True)
-class LoraConfig:
+class TrainedConfig:
     """The size and scope of the LoRA."""
 
     rank: int = setting(

@@ -61,7 +61,7 @@ def plain_loss(training, batch, class_weight, has_classes):
     config, family = training.config, training.model.family.name
     layers = lora_layers(training)
     base = models.load_unet(training.parts.base, torch.float32)
-    scale = config.lora.effective_alpha / config.lora.rank
+    scale = config.trained.effective_alpha / config.trained.rank
     weights = dict(base.named_parameters())
     matrices = {}
     for name, module in base.named_modules():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trainer.config.optimization import TrainingConfig
-from trainer.config.trained import LoraConfig
+from trainer.config.trained import TrainedConfig
 from trainer.worker.device.device import make_accelerator
 from trainer.worker.trainable.contract import Trained
 from trainer.worker.trainable.lora import Lora, inject
@@ -25,7 +25,7 @@ KINDS = {"adamw": ADAMW, "sgd": SGD}
 def optimizer_of(kind: OptimizerKind) -> Optimizer:
     torch.manual_seed(0)
     layers = inject("lora_unet", nn.Sequential(nn.Linear(4, 4)), {"r": 2, "target_modules": ["0"]})
-    trained = Trained([Lora("learning_rate", layers, LoraConfig(rank=2))])
+    trained = Trained([Lora("learning_rate", layers, TrainedConfig(rank=2))])
     trained.initialize(0)
     return Optimizer(trained, TrainingConfig(), make_accelerator("no"), kind=kind)
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ...config.model import ModelConfig
-from ...config.trained import LoraConfig
+from ...config.trained import TrainedConfig
 from ..base import models
 from ..base.models import BaseModel
 from ..base.prompts import PromptEmbeds, PromptTable, encode_prompts
@@ -67,7 +67,7 @@ class Step:
     """
 
     model: ModelConfig
-    lora: LoraConfig
+    trained: TrainedConfig
     numbers: NumberFormat
     num_images: int
     resolution: int
@@ -113,9 +113,9 @@ class TrainedSizes:
 
 
 @cache
-def trained_sizes(model: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> TrainedSizes:
+def trained_sizes(model: ModelConfig, config: TrainedConfig, dtype: torch.dtype) -> TrainedSizes:
     """Return the exact sizes of a training's models, with the base in `dtype`."""
-    trained, _, unet, encoders = trained_models(model, lora, dtype)
+    trained, _, unet, encoders = trained_models(model, config, dtype)
     return TrainedSizes(
         sum(parameter.numel() for parameter in trained.parameters()),
         trained.num_bytes(),
@@ -124,16 +124,16 @@ def trained_sizes(model: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> T
 
 
 def trained_models(
-    model: ModelConfig, lora: LoraConfig, dtype: torch.dtype
+    model: ModelConfig, config: TrainedConfig, dtype: torch.dtype
 ) -> tuple[Trained, BaseModel, nn.Module, list[Any]]:
     """Return what is trained, its base, U-Net and trained text encoders, all without contents."""
     base = models.open_base(model)
     encoders: list[Any] = []
     with torch.device("meta"):
         unet = models.load_unet(base, dtype)
-        if lora.train_text_encoder:
+        if config.train_text_encoder:
             encoders = models.load_text_encoders(base, dtype)
-        trained = make_trained(base.family, unet, encoders, lora)
+        trained = make_trained(base.family, unet, encoders, config)
     for parameter in trained.parameters():
         parameter.data = parameter.data.float()
     return trained, base, unet, encoders
@@ -141,15 +141,15 @@ def trained_models(
 
 def step_cost(step: Step) -> Cost:
     """Return the cost of a forward and backward pass: that of one image times their number."""
-    lora = replace(step.lora, alpha=None, save_precision="fp16")  # neither affects the cost
-    one = single_cost(replace(step, lora=lora, num_images=1))
+    trained = replace(step.trained, alpha=None, save_precision="fp16")  # neither affects the cost
+    one = single_cost(replace(step, trained=trained, num_images=1))
     return Cost(step.num_images * one.peak_bytes, step.num_images * one.flop)
 
 
 @cache
 def single_cost(step: Step) -> Cost:
     dtype = step.numbers.traced
-    trained, base, unet, encoders = trained_models(step.model, step.lora, dtype)
+    trained, base, unet, encoders = trained_models(step.model, step.trained, dtype)
     if step.checkpointing:
         switch_checkpointing_on(unet)
     if not step.numbers.on_cpu:

@@ -58,12 +58,12 @@ def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> S
     """Return the forward and backward pass of these settings."""
     images = config.training.train_batch_size * (2 if config.has_class_images else 1)
     side = config.resolution
-    return Step(config.model, config.lora, machine.numbers, images, side, checkpointing)
+    return Step(config.model, config.trained, machine.numbers, images, side, checkpointing)
 
 
 def training_memory(config: Config, machine: Machine, *, checkpointing: bool) -> dict[str, int]:
     """Return the predicted bytes of training by kind."""
-    trained = trained_sizes(config.model, config.lora, machine.dtype)
+    trained = trained_sizes(config.model, config.trained, machine.dtype)
     step = training_step(config, machine, checkpointing=checkpointing)
     return {
         "weights": weight_bytes(config, machine),
@@ -83,7 +83,7 @@ def workspace_bytes(step: Step) -> int:
 
 def weight_bytes(config: Config, machine: Machine) -> int:
     """Return the size of all that is frozen in training; on a CPU the VAE stays in memory, too."""
-    frozen = trained_sizes(config.model, config.lora, machine.dtype).frozen_bytes
+    frozen = trained_sizes(config.model, config.trained, machine.dtype).frozen_bytes
     return frozen + (sizes(config.model, machine.dtype).vae if machine.device == "cpu" else 0)
 
 

@@ -211,7 +211,7 @@ def smaller_settings(
     config: Config, *, checkpointing: bool
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield settings to change, one after the other, and what each costs."""
-    training, side, rank = config.training, config.resolution, config.lora.rank
+    training, side, rank = config.training, config.resolution, config.trained.rank
     if not checkpointing:
         yield {"gradient_checkpointing": "on"}, "about 40 % slower, same result"
     if training.train_batch_size > 1:
@@ -222,7 +222,7 @@ def smaller_settings(
         yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
-    if config.lora.train_text_encoder:
+    if config.trained.train_text_encoder:
         yield {"train_text_encoder": False}, "only the U-Net learns the new word"
     if rank > 4:
         yield {"rank": max(4, rank // 4)}, "the LoRA can learn less"

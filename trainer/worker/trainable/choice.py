@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from ...config.config import Config
-from ...config.trained import LoraConfig
+from ...config.trained import TrainedConfig
 from ...model_files.families import Family
 from ...runs.events import ResultKind
 from ..base.models import BaseModel
@@ -20,7 +20,7 @@ __all__ = ["make_trained", "save_result"]
 
 
 def make_trained(
-    family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: LoraConfig
+    family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: TrainedConfig
 ) -> Trained:
     """Make the models trainable as the config says; the weights have no values yet.
 

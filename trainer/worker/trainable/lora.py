@@ -14,7 +14,7 @@ from peft import inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from ...config.trained import LoraConfig
+from ...config.trained import TrainedConfig
 from ...model_files.families import Family
 from .contract import Rate, Trained
 
@@ -36,7 +36,7 @@ class Lora:
 
     rate: Rate
     layers: Mapping[str, Any]
-    config: LoraConfig
+    config: TrainedConfig
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the down and up projection of every layer."""
@@ -77,7 +77,7 @@ class Lora:
 
 
 def wrap_layers(
-    family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: LoraConfig
+    family: Family, unet: nn.Module, text_encoders: Sequence[nn.Module], config: TrainedConfig
 ) -> Trained:
     """Put LoRA layers into the models; their weights are still peft's.
 

@@ -32,7 +32,7 @@ def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, s
     Raises:
         RuntimeError: what was read back is not what was trained.
     """
-    weights = trained.file_weights(DTYPES[config.lora.save_precision])
+    weights = trained.file_weights(DTYPES[config.trained.save_precision])
     wanted.parent.mkdir(parents=True, exist_ok=True)
 
     def content(path: Path) -> bytes:
@@ -66,8 +66,8 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "ss_sd_model_name": base.path.name,
         "ss_v2": str(base.family.is_v2),
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.lora.rank),
-        "ss_network_alpha": str(config.lora.effective_alpha),
+        "ss_network_dim": str(config.trained.rank),
+        "ss_network_alpha": str(config.trained.effective_alpha),
         "ss_learning_rate": str(config.training.learning_rate),
         "ss_steps": str(steps),
         "ss_seed": str(config.training.seed),

@@ -97,9 +97,9 @@ def load_model(
     """Load the U-Net, and the text encoders if they are trained, with what is trained on them."""
     config, base = job.config, parts.base
     encoders: list[Any] = []
-    if config.lora.train_text_encoder:
+    if config.trained.train_text_encoder:
         encoders = parts.load_text_encoders(parts.dtype)
-    trained = make_trained(base.family, parts.unet, encoders, config.lora)
+    trained = make_trained(base.family, parts.unet, encoders, config.trained)
     trained.initialize(config.training.seed)
     trained.to(accelerator.device)
     memory = StepMemory(config, parts.unet, accelerator, parts.dtype, job.report)
