@@ -31,7 +31,7 @@ def test_0_in_a_field_is_free_to_mean_none(spec):
     with pytest.raises(ConfigError, match=spec.name):
         check_value(spec, spec.type(0))
     assert field_minimum(spec) == 0
-    assert field_help(spec).endswith("0: none.")
+    assert field_help(spec).endswith(f"0: {spec.none}.")
 
 
 @pytest.mark.parametrize(

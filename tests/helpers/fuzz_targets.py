@@ -199,7 +199,9 @@ CONFIG_FILES = st.one_of(
     st.binary(max_size=60),
     mutated([GOOD_CONFIG.to_json().encode(), json.dumps(GOOD_CONFIG.flat()).encode()], JSON_TOKENS),
     SOME_SETTINGS.map(lambda values: json.dumps(GOOD_CONFIG.flat() | values).encode()),
-    SOME_SETTINGS.map(lambda values: json.dumps(GOOD_CONFIG.to_dict() | {"trained": values}).encode()),
+    SOME_SETTINGS.map(
+        lambda values: json.dumps(GOOD_CONFIG.to_dict() | {"trained": values}).encode()
+    ),
     VALUES.map(lambda value: json.dumps(value).encode()),
 )
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigError
 from ..files.input_file import parse_json, read_object
+from .checks import check_together
 from .concept import ConceptConfig, InstanceConfig, PriorConfig
 from .model import EMBEDDED, ModelConfig, check_side
 from .optimization import TrainingConfig
@@ -32,6 +33,7 @@ __all__ = [
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONCEPTS = 100
+LORA_RATE, LORA_TEXT_RATE, FULL_RATE = 1e-4, 5e-5, 5e-6
 CONCEPTS = "concepts"  # the list of subjects, where there is more than one
 Group = TypeVar("Group")
 # In the order in which user interfaces show them.
@@ -73,6 +75,7 @@ class Config:
         for index, concept in enumerate(self.concepts):
             with_place(index, len(self.concepts), lambda concept=concept: self.check(concept))
         check_output(self.result.output)
+        check_together(self.trained, self.training, [one.prior for one in self.concepts])
 
     def check(self, concept: ConceptConfig) -> None:
         """Raise ConfigError for a concept that cannot be trained."""
@@ -85,6 +88,16 @@ class Config:
     def resolution(self) -> int:
         """The side of the largest training images, and of samples, in pixels."""
         return max(concept.instance.resolution for concept in self.concepts)
+
+    def learning_rate(self, name: str) -> float:
+        """Return the learning rate in effect, by the name of its setting."""
+        training, is_full = self.training, self.trained.is_full
+        rate = training.learning_rate or (FULL_RATE if is_full else LORA_RATE)
+        if name == "learning_rate":
+            return rate
+        text_rate = training.text_encoder_learning_rate or (rate if is_full else LORA_TEXT_RATE)
+        second = training.text_encoder_2_learning_rate
+        return (second or text_rate) if name == "text_encoder_2_learning_rate" else text_rate
 
     @property
     def sample_prompts(self) -> list[str]:

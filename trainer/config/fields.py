@@ -26,7 +26,7 @@ def field_help(spec: Setting) -> str:
     """Return the help text, with what only a form needs to explain."""
     if spec.type is tuple:
         return f"{spec.help} One per line."
-    return f"{spec.help} 0: none." if spec.optional and is_number(spec) else spec.help
+    return f"{spec.help} 0: {spec.none}." if spec.optional and is_number(spec) else spec.help
 
 
 def to_field(spec: Setting, value: Any) -> Any:

@@ -36,6 +36,7 @@ class Setting:
         type: the value's plain type: str, int, float, bool or tuple (of str).
         choices: the allowed strings, if they are few.
         minimum: smallest allowed value, included; `above` is excluded.
+        none: what the absence of a value is called, such as "auto".
         advanced: shown under "advanced" in user interfaces.
     """
 
@@ -49,6 +50,7 @@ class Setting:
     maximum: float | None = None
     above: float | None = None
     multiple_of: int | None = None
+    none: str = "none"
     advanced: bool = False
 
     @property
@@ -93,7 +95,7 @@ def parse_value(spec: Setting, value: Any) -> Any:
     Raises:
         ConfigError: the string cannot be read as that type.
     """
-    if value is None or (spec.optional and value in ("", "none")):
+    if value is None or (spec.optional and value in ("", "none", spec.none)):
         return None
     if spec.type is tuple:
         return (value,) if isinstance(value, str) else tuple(value) if is_list(value) else value
@@ -185,7 +187,7 @@ def describe(spec: Setting) -> str:
         parts.append(f"at least {spec.minimum:g}")
     if spec.maximum is not None:
         parts.append(f"at most {spec.maximum:g}")
-    return ", ".join(parts) + (", or none" if spec.optional else "")
+    return ", ".join(parts) + (f", or {spec.none}" if spec.optional else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -35,14 +35,19 @@ MARK = os.urandom(6).hex()  # of this process, in the names of the files that it
 # While a virus scanner reads a new large file, Windows does not let it be renamed.
 PAUSES_SEC = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 10) if sys.platform == "win32" else ()
 Result = TypeVar("Result")
+Data = bytes | str | Callable[[Path], object]
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all; text as UTF-8."""
+def write_atomic(path: Path, data: Data) -> None:
+    """Write a file completely or not at all; text as UTF-8.
+
+    Args:
+        data: the content, or a function that writes it to a path, for what is too large for memory.
+    """
     write_by_rename(path, data, Path.replace)
 
 
-def write_new(path: Path, data: bytes | str) -> None:
+def write_new(path: Path, data: Data) -> None:
     """Write a file completely or not at all, and never over another.
 
     Raises:
@@ -51,13 +56,18 @@ def write_new(path: Path, data: bytes | str) -> None:
     write_by_rename(path, data, rename_new)
 
 
-def write_by_rename(path: Path, data: bytes | str, rename: Callable[[Path, Path], object]) -> None:
+def write_by_rename(path: Path, data: Data, rename: Callable[[Path, Path], object]) -> None:
     partial = path.with_name(partial_name())
     with naming(path):
         try:
             with partial.open("xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
-                file.flush()
+                if not callable(data):
+                    file.write(data.encode() if isinstance(data, str) else data)
+            if callable(data):
+                mode = partial.stat().st_mode  # safetensors' own files are readable by nobody else
+                data(partial)
+                partial.chmod(mode)
+            with partial.open("rb+") as file:
                 os.fsync(file.fileno())
             patiently(lambda: rename(partial, path))
         finally:
@@ -171,13 +181,13 @@ def write_unique(
     folder: Path,
     stem: str,
     suffix: str,
-    content: Callable[[Path], bytes],
+    content: Callable[[Path], Data],
     companions: Sequence[str] = (),
 ) -> Path:
     """Write a file under its first free name and return the path, safe among several processes.
 
     Args:
-        content: returns the data for a path.
+        content: returns the data for a path, or a function that writes it to another.
         companions: suffixes of files that will be next to it, whose names must be free too.
     """
     for path in names(folder, stem, suffix):

@@ -19,6 +19,7 @@ from ..model_files.identify import describe
 from ..runs.events import Event, Failed
 from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
+from .extract_command import add_extract
 from .flags import RUNS, add_events, add_settings, assignments, given_values
 from .plan_command import add_plan_flags, show_plan
 from .show import is_main_process, json_report, run_job
@@ -43,11 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="dreambooth.py", description="DreamBooth for Stable Diffusion: photos in, a LoRA out."
+        prog="dreambooth.py",
+        description="DreamBooth for Stable Diffusion: photos in, a LoRA or checkpoint out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_train(commands.add_parser("train", help="train a LoRA", allow_abbrev=False))
+    add_train(commands.add_parser("train", help="train a LoRA or a model", allow_abbrev=False))
     add_plan(
         commands.add_parser("plan", help="estimate what a training will need", allow_abbrev=False)
     )
@@ -55,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("class-images", help="generate class images", allow_abbrev=False)
     )
     add_sample(commands.add_parser("sample", help="generate images", allow_abbrev=False))
+    add_extract(commands.add_parser("extract-lora", help="extract a LoRA from a full fine-tune"))
     add_demo(
         commands.add_parser("demo", help="train on the small bundled model", allow_abbrev=False)
     )

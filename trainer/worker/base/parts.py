@@ -29,12 +29,18 @@ RELOADED = "It is reloaded later, with the same result."
 
 @dataclass
 class Parts:
-    """The base's parts by name; a job loads only those it needs."""
+    """The base's parts by name; a job loads only those it needs.
+
+    Args:
+        dtype: in which the job computes.
+        unet_dtype: in which the U-Net is loaded, if in another.
+    """
 
     base: BaseModel
     device: torch.device
     dtype: torch.dtype
     report: Report
+    unet_dtype: torch.dtype | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
@@ -47,10 +53,10 @@ class Parts:
 
     @property
     def unet(self) -> Any:
-        """Return the frozen U-Net in the job's precision, on the device."""
+        """Return the U-Net, on the device."""
         return self.get(
             "U-Net",
-            lambda: models.load_unet(self.base, self.dtype).to(self.device),  # pyright: ignore
+            lambda: models.load_unet(self.base, self.unet_dtype or self.dtype).to(self.device),  # pyright: ignore
         )
 
     @property

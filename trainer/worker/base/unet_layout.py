@@ -7,7 +7,7 @@ directions are needed: to read checkpoints, and to write them in the layout that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from .renaming import Pairs, Shapes, Weights, inverse, rename, renamed
 __all__ = [
     "UNET_PREFIX",
     "Level",
+    "folder_levels",
     "unet_config",
     "unet_from_diffusers",
     "unet_levels",
@@ -57,6 +58,18 @@ def unet_levels(shapes: Shapes) -> list[Level]:
         if not is_block and f"input_blocks.{index}.0.op.weight" not in shapes:
             return levels
         index += 1
+
+
+def folder_levels(config: Mapping[str, Any]) -> list[Level]:
+    """Return the resolutions of a U-Net, from its config in diffusers."""
+    channels, blocks = config["block_out_channels"], config["layers_per_block"]
+    depths = config["transformer_layers_per_block"]
+    levels: list[Level] = []
+    for i, kind in enumerate(config["down_block_types"]):
+        depth = depths if isinstance(depths, int) else depths[i]
+        count = blocks if isinstance(blocks, int) else blocks[i]
+        levels.append(Level(channels[i], count, depth if "CrossAttn" in kind else 0))
+    return levels
 
 
 def transformer_depth(shapes: Iterable[str], prefix: str) -> int:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...config.model import ModelConfig
 from ...config.trained import TrainedConfig
@@ -22,7 +22,7 @@ from ..data.batches import Batch
 from ..data.image_sets import TrainingImage
 from ..drawing.sampler import Drawer, Sampler, guided_conditions, precision
 from ..objective.loss import diffusion_loss
-from ..trainable.choice import make_trained
+from ..trainable.choice import make_trained, weights_dtype
 from ..trainable.contract import Trained
 from ..trainable.model import ModelInTraining
 from .meter import Cost, measure, norms_in_float32, without_contents
@@ -102,14 +102,17 @@ class TrainedSizes:
     """What is trained, and what stays frozen next to it.
 
     Args:
-        num_weights: that are trained.
-        trained_bytes: of these.
+        weights: that are trained, without contents.
         frozen_bytes: of the U-Net, and of the text encoders if they are trained.
     """
 
-    num_weights: int
-    trained_bytes: int
+    weights: tuple[Tensor, ...]
     frozen_bytes: int
+
+    @property
+    def trained_bytes(self) -> int:
+        """The size of the trained weights."""
+        return sum(weight.nbytes for weight in self.weights)
 
 
 @cache
@@ -117,9 +120,7 @@ def trained_sizes(model: ModelConfig, config: TrainedConfig, dtype: torch.dtype)
     """Return the exact sizes of a training's models, with the base in `dtype`."""
     trained, _, unet, encoders = trained_models(model, config, dtype)
     return TrainedSizes(
-        sum(parameter.numel() for parameter in trained.parameters()),
-        trained.num_bytes(),
-        num_bytes([unet, *encoders]) - trained.num_bytes(),
+        tuple(trained.parameters()), num_bytes([unet, *encoders]) - trained.num_bytes()
     )
 
 
@@ -130,9 +131,10 @@ def trained_models(
     base = models.open_base(model)
     encoders: list[Any] = []
     with torch.device("meta"):
-        unet = models.load_unet(base, dtype)
+        loaded = weights_dtype(config, dtype)
+        unet = models.load_unet(base, loaded)
         if config.train_text_encoder:
-            encoders = models.load_text_encoders(base, dtype)
+            encoders = models.load_text_encoders(base, loaded)
         trained = make_trained(base.family, unet, encoders, config)
     for parameter in trained.parameters():
         parameter.data = parameter.data.float()
@@ -140,14 +142,20 @@ def trained_models(
 
 
 def step_cost(step: Step) -> Cost:
-    """Return the cost of a forward and backward pass: that of one image times their number."""
+    """Return the cost of a forward and backward pass: that of one image times their number.
+
+    Where whole models are trained, their gradients and copies in half precision count once.
+    """
     trained = replace(step.trained, alpha=None, save_precision="fp16")  # neither affects the cost
-    one = single_cost(replace(step, trained=trained, num_images=1))
-    return Cost(step.num_images * one.peak_bytes, step.num_images * one.flop)
+    one = pass_cost(replace(step, trained=trained, num_images=1))
+    each = one.peak_bytes
+    if trained.is_full and step.num_images > 1:
+        each = pass_cost(replace(step, trained=trained, num_images=2)).peak_bytes - each
+    return Cost(one.peak_bytes + (step.num_images - 1) * each, step.num_images * one.flop)
 
 
 @cache
-def single_cost(step: Step) -> Cost:
+def pass_cost(step: Step) -> Cost:
     dtype = step.numbers.traced
     trained, base, unet, encoders = trained_models(step.model, step.trained, dtype)
     if step.checkpointing:

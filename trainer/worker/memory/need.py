@@ -8,7 +8,7 @@ import torch
 
 from ...config.config import Config
 from ..device.memory import GIB
-from ..training.optimizers import ADAMW
+from ..training.optimizer_kinds import OPTIMIZERS
 from .costs import NumberFormat, Step, sizes, step_cost, trained_sizes
 
 __all__ = [
@@ -65,14 +65,25 @@ def training_memory(config: Config, machine: Machine, *, checkpointing: bool) ->
     """Return the predicted bytes of training by kind."""
     trained = trained_sizes(config.model, config.trained, machine.dtype)
     step = training_step(config, machine, checkpointing=checkpointing)
+    # Traced gradients are small beside activations, but for those of whole models.
+    once = config.trained.is_full and config.training.gradient_accumulation_steps == 1
+    counted = trained.trained_bytes if once else 0
     return {
         "weights": weight_bytes(config, machine),
         "trained": trained.trained_bytes,
         "gradients": trained.trained_bytes,
-        "optimizer": ADAMW.state_bytes * trained.num_weights,
-        "activations": step_cost(step).peak_bytes,
+        "optimizer": optimizer_bytes(config, machine),
+        "activations": step_cost(step).peak_bytes - counted,
         **({"workspace": workspace_bytes(step)} if machine.device == "cpu" else {}),
     }
+
+
+def optimizer_bytes(config: Config, machine: Machine) -> int:
+    """Return the optimizer's state, and what an update needs besides."""
+    kind = OPTIMIZERS[config.training.optimizer]
+    weights = trained_sizes(config.model, config.trained, machine.dtype).weights
+    scaled = machine.dtype == torch.float16
+    return kind.state_bytes(weights) + kind.scratch_bytes(weights, scaled)
 
 
 def workspace_bytes(step: Step) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ...config.config import Config
@@ -12,11 +13,13 @@ from ...config.trained import TrainedConfig
 from ...model_files.families import Family
 from ...runs.events import ResultKind
 from ..base.models import BaseModel
+from .checkpoint_file import save_checkpoint_file
 from .contract import Trained
+from .full import whole_models
 from .lora import wrap_layers
 from .lora_file import save_lora
 
-__all__ = ["make_trained", "save_result"]
+__all__ = ["make_trained", "save_result", "weights_dtype"]
 
 
 def make_trained(
@@ -27,11 +30,19 @@ def make_trained(
     Args:
         text_encoders: those to be trained; none where they stay frozen.
     """
-    return wrap_layers(family, unet, text_encoders, config)
+    make = whole_models if config.is_full else wrap_layers
+    return make(family, unet, text_encoders, config)
+
+
+def weights_dtype(config: TrainedConfig, dtype: torch.dtype) -> torch.dtype:
+    """Return the number format in which models are loaded that are computed in `dtype`."""
+    return torch.float32 if config.is_full else dtype
 
 
 def save_result(
     wanted: Path, trained: Trained, config: Config, base: BaseModel, step: int
 ) -> tuple[Path, ResultKind]:
     """Write what was trained to a file; returns its path, with a number if it was taken."""
+    if config.trained.is_full:
+        return save_checkpoint_file(wanted, trained, config, base, step), "checkpoint"
     return save_lora(wanted, trained, config, base, step), "lora"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 __all__ = ["Rate", "Stateful", "Trainable", "Trained", "require_like"]
 
-Rate = Literal["learning_rate", "text_encoder_learning_rate"]  # settings
+Rate = Literal["learning_rate", "text_encoder_learning_rate", "text_encoder_2_learning_rate"]
 
 
 class Stateful(Protocol):
@@ -75,6 +75,12 @@ class Trained:
         """Return the trained weights: all, or those of one learning rate."""
         wanted = [part for part in self.parts if rate in (None, part.rate)]
         return [parameter for part in wanted for _, parameter in part.named_parameters()]
+
+    def freeze(self, rates: Collection[Rate]) -> None:
+        """Record gradients for all weights but those of these learning rates."""
+        for part in self.parts:
+            for _, parameter in part.named_parameters():
+                parameter.requires_grad_(part.rate not in rates)
 
     def initialize(self, seed: int) -> None:
         """Set the weights with which training starts, in float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from ...config.trained import TrainedConfig
+from ...errors import ConfigError
 from ...model_files.families import Family
 from .contract import Rate, Trained
+from .layers import chosen, text_rates, unused_layer
 
 __all__ = ["ADAPTER", "UNET_PREFIX", "Lora", "file_name", "inject", "wrap_layers"]
 
@@ -85,22 +88,33 @@ def wrap_layers(
         text_encoders: those to be trained; none where they stay frozen.
     """
     peft_config = {"r": config.rank, "lora_alpha": config.effective_alpha}
-    layers = inject(UNET_PREFIX, unet, {**peft_config, "target_modules": UNET_TARGETS})
+    targets: dict[str, Any] = {"target_modules": unet_targets(unet, config.layer_patterns)}
+    layers = inject(UNET_PREFIX, unet, peft_config | targets)
     parts = [Lora("learning_rate", layers, config)]
-    for kind, encoder in zip(family.text_encoders, text_encoders, strict=False):
+    for rate, kind, encoder in text_rates(family, text_encoders):
         skipped = unused_layer(family, encoder)
-        targets = {"target_modules": TEXT_TARGETS, "exclude_modules": skipped}
-        layers = inject(kind.lora_prefix, encoder, {**peft_config, **targets})
-        parts.append(Lora("text_encoder_learning_rate", layers, config))
+        excluded = None if skipped is None else rf".*{re.escape(skipped)}\..*"
+        targets = {"target_modules": TEXT_TARGETS, "exclude_modules": excluded}
+        parts.append(Lora(rate, inject(kind.lora_prefix, encoder, peft_config | targets), config))
     return Trained(parts)
 
 
-def unused_layer(family: Family, encoder: nn.Module) -> str | None:
-    """Return a pattern of the last layer where only the one before it is used (SDXL's CLIP-L)."""
-    if not family.penultimate or hasattr(encoder, "text_projection"):
-        return None
-    last = sum(name.endswith(".mlp") for name, _ in encoder.named_modules()) - 1
-    return rf".*layers\.{last}\..*"
+def unet_targets(unet: nn.Module, patterns: Sequence[str]) -> str:
+    """Return peft's pattern of the layers to wrap: all usual ones, or those that were chosen.
+
+    Raises:
+        ConfigError: none of the chosen layers is an attention or feed-forward layer.
+    """
+    if not patterns:
+        return UNET_TARGETS
+    layers = {name.rpartition(".")[0] for name in chosen(unet, patterns)}
+    wrapped = sorted(name for name in layers if re.fullmatch(UNET_TARGETS, name))
+    if not wrapped:
+        raise ConfigError(
+            f"train_layers: {', '.join(patterns):.200} has no layer that a LoRA can be put on.",
+            "Choose attention or feed-forward layers, such as *attn2*.",
+        )
+    return "|".join(map(re.escape, wrapped))
 
 
 def inject(prefix: str, model: nn.Module, options: Mapping[str, Any]) -> dict[str, Any]:

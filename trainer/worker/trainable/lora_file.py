@@ -17,7 +17,7 @@ from ...files.atomic import write_atomic, write_unique
 from ..base.models import BaseModel
 from .contract import Trained
 
-__all__ = ["save_lora"]
+__all__ = ["COMPANIONS", "DTYPES", "file_metadata", "save_lora"]
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 COMPANIONS = (".json", ".png")  # a LoRA's card, and a picture of it
@@ -68,7 +68,7 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.trained.rank),
         "ss_network_alpha": str(config.trained.effective_alpha),
-        "ss_learning_rate": str(config.training.learning_rate),
+        "ss_learning_rate": str(config.learning_rate("learning_rate")),
         "ss_steps": str(steps),
         "ss_seed": str(config.training.seed),
         "ss_resolution": f"({config.resolution}, {config.resolution})",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 
 from ...errors import ConfigError
 from ...files.atomic import replace_folder, write_atomic
@@ -42,16 +41,20 @@ def save_checkpoint(
     partial = folder / f"{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    files = {part_file(name): save(part.tensors()) for name, part in parts.items()}
-    files[STATE] = json.dumps({"step": step, **described}, indent=2).encode()
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
-        for name, data in (files | {SUMS: json.dumps(sums, indent=2).encode()}).items():
-            write_atomic(partial / name, data)
+        for name, part in parts.items():
+            write_atomic(partial / part_file(name), partial_save(part))
+        write_atomic(partial / STATE, json.dumps({"step": step, **described}, indent=2))
+        sums = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+        write_atomic(partial / SUMS, json.dumps(sums, indent=2))
         replace_folder(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def partial_save(part: Stateful) -> Callable[[Path], None]:
+    return lambda path: save_file(part.tensors(), path)
 
 
 def part_file(name: str) -> str:

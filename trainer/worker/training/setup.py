@@ -14,11 +14,12 @@ from ..base.prompts import PromptTable, encode_table
 from ..data.inputs import description
 from ..device.device import DTYPES, any_process, device_warnings, make_accelerator
 from ..memory.stepdown import StepMemory
-from ..trainable.choice import make_trained
+from ..trainable.choice import make_trained, weights_dtype
 from ..trainable.model import ModelInTraining
 from .checkpoint import checkpoints
 from .divergence import LossWatch
 from .job import Job
+from .optimizer_kinds import require_optimizer
 from .optimizers import Optimizer
 from .prepare import Sources, check_sources, prepare
 from .training import Training
@@ -36,8 +37,9 @@ def set_up(job: Job) -> Training:
     """
     check_writable(job.run.folder, "run folder")
     check_writable(job.run.cache, "cache")
-    sources = check_sources(job.config)
     settings = job.config.training
+    require_optimizer(settings)
+    sources = check_sources(job.config)
     accelerator = make_accelerator(settings.mixed_precision, settings.gradient_accumulation_steps)
     if accelerator.is_main_process:
         claim_run(job)
@@ -72,7 +74,8 @@ def claim_run(job: Job) -> None:
 def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     """Encode prompts and photos, make class images, and put together what trains on them."""
     dtype = DTYPES[accelerator.mixed_precision]
-    parts = Parts(sources.base, accelerator.device, dtype, job.report)
+    weights = weights_dtype(job.config.trained, dtype)
+    parts = Parts(sources.base, accelerator.device, dtype, job.report, weights)
     prompts = encode_table(parts.base.family, parts.text_encoders, sources.prompts())
     parts.release("text encoder")
     check_all(accelerator, job.control)
@@ -85,7 +88,7 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     concepts, inputs = found
     parts.put_vae_away()
     model, memory = load_model(job, parts, prompts, accelerator)
-    optimizer = Optimizer(model.trained, job.config.training, accelerator)
+    optimizer = Optimizer(model.trained, job.config, accelerator)
     watch = LossWatch(dtype)
     updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch)
     return Training(job, parts, updater, description(job.config, inputs, accelerator.num_processes))
@@ -98,7 +101,7 @@ def load_model(
     config, base = job.config, parts.base
     encoders: list[Any] = []
     if config.trained.train_text_encoder:
-        encoders = parts.load_text_encoders(parts.dtype)
+        encoders = parts.load_text_encoders(weights_dtype(config.trained, parts.dtype))
     trained = make_trained(base.family, parts.unet, encoders, config.trained)
     trained.initialize(config.training.seed)
     trained.to(accelerator.device)

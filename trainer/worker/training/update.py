@@ -19,6 +19,7 @@ from ..device.failures import Diverged
 from ..device.memory import free_memory, shortage
 from ..memory.stepdown import StepMemory
 from ..objective.loss import ImageErrors, diffusion_loss
+from ..trainable.contract import Rate
 from ..trainable.model import ModelInTraining
 from .divergence import LossWatch
 from .optimizers import Optimizer, set_learning_rate
@@ -27,6 +28,8 @@ __all__ = ["Losses", "Updater"]
 
 
 PADDING = -1
+SHARED_NUMBERS = 1 << 26  # gradients that are averaged at once
+TEXT_RATES: tuple[Rate, ...] = ("text_encoder_learning_rate", "text_encoder_2_learning_rate")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Updater:
             OutOfMemory: even the smallest parts do not fit.
         """
         learning_rate = set_learning_rate(self.optimizer, self.config.training, step)
+        self.model.trained.freeze(frozen_rates(self.config, step))
         losses = self.losses(step, learning_rate, self.gradients(step))
         self.clip_gradients(step)
         self.optimizer.step()
@@ -121,10 +125,11 @@ class Updater:
         if self.accelerator.num_processes == 1:
             return
         grads = [p.grad for p in self.model.trained.parameters() if p.grad is not None]
-        flat = torch.cat([grad.flatten() for grad in grads])
-        means: Any = self.accelerator.reduce(flat, "mean")
-        for grad, mean in zip(grads, means.split([g.numel() for g in grads]), strict=True):
-            grad.copy_(mean.view_as(grad))
+        for some in portions(grads):
+            flat = torch.cat([grad.flatten() for grad in some])
+            means: Any = self.accelerator.reduce(flat, "mean")
+            for grad, mean in zip(some, means.split([g.numel() for g in some]), strict=True):
+                grad.copy_(mean.view_as(grad))
 
     def clip_gradients(self, step: int) -> None:
         """Clip to max_grad_norm; without a scaler, which skips such updates, refuse infinity."""
@@ -162,3 +167,21 @@ class Updater:
         if isinstance(error, Diverged) and self.watch.grew():
             return False
         return self.model.trained.are_finite()
+
+
+def frozen_rates(config: Config, step: int) -> tuple[Rate, ...]:
+    """Return the rates of what is no longer trained at the update that makes `step`."""
+    last = config.training.text_encoder_train_steps
+    return () if last is None or step <= last else TEXT_RATES
+
+
+def portions(grads: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the gradients in groups of a limited size, at least one in each."""
+    group: list[Tensor] = []
+    for grad in grads:
+        if group and sum(one.numel() for one in group) + grad.numel() > SHARED_NUMBERS:
+            yield group
+            group = []
+        group.append(grad)
+    if group:
+        yield group

@@ -1,0 +1,71 @@
+"""The result of a full fine-tune: one file with all of the model, checked after it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...config.config import Config
+from ...files.atomic import write_unique
+from ..base.models import BaseModel
+from ..base.renaming import Weights
+from ..base.single_file import single_file_weights
+from .contract import Trained
+from .lora_file import DTYPES, file_metadata
+
+__all__ = ["save_checkpoint_file"]
+
+
+def save_checkpoint_file(
+    wanted: Path, trained: Trained, config: Config, base: BaseModel, steps: int
+) -> Path:
+    """Write the model as a single file that every host opens, and check it; returns its path.
+
+    Args:
+        wanted: the path, if no file of its name is there yet; else a number is added.
+
+    Raises:
+        RuntimeError: what was read back is not what was trained.
+    """
+    dtype = DTYPES[config.trained.save_precision]
+    weights = single_file_weights(base, by_part(trained.file_weights(torch.float32)), dtype)
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+
+    def content(path: Path) -> Callable[[Path], None]:
+        metadata = checkpoint_metadata(file_metadata(path.stem, config, base, steps), base)
+        return lambda partial: save_file(weights, partial, metadata)
+
+    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content)
+    check_file(path, weights)
+    return path
+
+
+def by_part(weights: Mapping[str, Tensor]) -> dict[str, Weights]:
+    """Return weights that are named <part>.<name> by part and name."""
+    parts: dict[str, Weights] = {}
+    for name, value in weights.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+def checkpoint_metadata(metadata: Mapping[str, str], base: BaseModel) -> dict[str, str]:
+    """Return what of a LoRA's metadata is true of a whole model."""
+    kept = {name: text for name, text in metadata.items() if not name.startswith("ss_")}
+    return kept | {"modelspec.architecture": base.variant.architecture}
+
+
+def check_file(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Raise RuntimeError when the file does not hold exactly the expected finite weights."""
+    with safe_open(str(path), framework="pt") as file:
+        if set(file.keys()) != set(expected):
+            raise RuntimeError(f"{path} does not have the names that were written.")
+        for name, value in expected.items():
+            found = file.get_tensor(name)
+            if not torch.isfinite(found).all() or not torch.equal(found, value):
+                raise RuntimeError(f"{path}: {name} is damaged")
