@@ -124,9 +124,22 @@ def error_of(server: ComfyServer, wanted: Json) -> str:
 
 
 def forget(server: ComfyServer) -> None:
-    """Let ComfyUI drop its cached results, as a restart does."""
+    """Let ComfyUI drop its cached results, as a restart does.
+
+    Its worker does that some time after the request; until then it has a small graph in its cache.
+    """
+    small = {"kept": node("PreviewAny", source="kept")}
+    server.run(small)
     server.post("/free", {"unload_models": True, "free_memory": True})
-    time.sleep(0.5)
+    deadline = time.monotonic() + 60
+    while is_cached(server, small):
+        assert time.monotonic() < deadline, server.log_text()[-2000:]
+
+
+def is_cached(server: ComfyServer, wanted: Json) -> bool:
+    """Whether ComfyUI runs a graph without running any of its nodes."""
+    messages = dict(server.run(wanted)["status"]["messages"])
+    return set(messages["execution_cached"]["nodes"]) == wanted.keys()
 
 
 def notes(server: ComfyServer) -> list[Json]:
