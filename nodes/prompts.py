@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from ..trainer.config.settings import check_text
@@ -11,6 +12,7 @@ from ..trainer.errors import ConfigError
 __all__ = ["CONFIG_KEY", "filled_prompts", "trigger_prompt"]
 
 SUBJECT = "{subject}"
+PARENTHESES = re.compile(r"[()]")
 CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"
 
 
@@ -39,16 +41,21 @@ def filled_prompts(text: str, trigger: str) -> list[str]:
 
 
 def trigger_prompt(metadata: Mapping[str, str]) -> str:
-    """Return the trigger prompt from a LoRA's metadata; empty if there is none."""
+    """Return the trigger prompt from a LoRA's metadata; empty if there is none.
+
+    Of several subjects, that of the first. This pack trains parentheses as text: they are escaped.
+    """
     try:
         document = json.loads(metadata[CONFIG_KEY])
-        prompt = document.get("concepts", [document])[0]["instance_prompt"]
+        prompt = document["concepts"][0]["instance_prompt"]
     except (
         LookupError,
         TypeError,
         ValueError,
         AttributeError,
         RecursionError,
-    ):  # not trained by this pack
+    ):  # one subject, or not trained by this pack
         prompt = metadata.get(TRIGGER_KEY, "")
-    return prompt if isinstance(prompt, str) else ""
+    if not isinstance(prompt, str):
+        return ""
+    return PARENTHESES.sub(r"\\\g<0>", prompt) if CONFIG_KEY in metadata else prompt

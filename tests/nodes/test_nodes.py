@@ -502,8 +502,14 @@ def test_every_node_has_a_help_page():
 
 
 @pytest.mark.parametrize("settings", [{}, {"concepts": True}])
-def test_the_trigger_in_a_lora_is_its_first_subjects_prompt(settings):
+def test_the_trigger_in_a_lora_is_what_was_trained_and_the_first_subjects_prompt(settings):
     own = {"instance_prompt": "a photo of sks dog"}
     document = {"concepts": [own, {"instance_prompt": "a cat"}]} if settings else own
-    metadata = {prompts.CONFIG_KEY: json.dumps(document), prompts.TRIGGER_KEY: "both"}
-    assert prompts.trigger_prompt(metadata) == "a photo of sks dog"
+    metadata = {prompts.CONFIG_KEY: json.dumps(document), prompts.TRIGGER_KEY: "brown dog"}
+    assert prompts.trigger_prompt(metadata) == (own["instance_prompt"] if settings else "brown dog")
+
+
+def test_the_parentheses_of_our_triggers_are_plain_text_for_comfyui():
+    trigger = {prompts.TRIGGER_KEY: "sks dog (brown)"}
+    assert prompts.trigger_prompt(trigger) == "sks dog (brown)"  # another trainer's words
+    assert prompts.trigger_prompt({prompts.CONFIG_KEY: "{}", **trigger}) == r"sks dog \(brown\)"

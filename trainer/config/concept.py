@@ -33,7 +33,7 @@ class InstanceConfig:
     )
     caption_mode: CaptionMode = setting(
         "auto",
-        help="auto: the caption file next to a photo (.txt, .caption or .cap) if there is one, else "
+        help="auto: the caption file next to a photo (.txt, .caption, .cap) if there is one, else "
         "the instance prompt; txt: every photo needs a caption file; prompt: always the instance "
         "prompt.",
         advanced=True,

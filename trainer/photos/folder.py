@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
+from .class_set import LOCK_FILE, SETTINGS_FILE
 from .notes import counted, listed, names_of
 
 __all__ = [
@@ -27,7 +28,7 @@ SYSTEM_NAMES = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin",
     "system volume information",
 }  # fmt: skip
-CLASS_SET_FILES = {"set.json", "lock"}  # of a folder of class images that the trainer generated
+CLASS_SET_FILES = {SETTINGS_FILE, LOCK_FILE}  # in a folder of class images that were generated
 GROUP_NAME = re.compile(r"0*([1-9]\d{0,5})_(.*\S.*)", re.DOTALL)
 
 
@@ -54,7 +55,7 @@ def folded(name: str) -> str:
 def entries(folder: Path) -> list[Path]:
     """Return the files and folders in a folder in natural order, without those of systems."""
     found = [path for path in folder.iterdir() if not is_system_name(path.name)]
-    if "set.json" in (path.name for path in found):
+    if SETTINGS_FILE in (path.name for path in found):
         found = [path for path in found if path.name not in CLASS_SET_FILES]
     return sorted(found, key=natural_key)
 

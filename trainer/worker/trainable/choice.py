@@ -7,14 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
-from ...config.config import Config
 from ...config.trained import LoraConfig
 from ...model_files.families import Family
 from ...runs.events import ResultKind
-from ..base.models import BaseModel
 from .contract import Trained
 from .lora import wrap_layers
-from .lora_file import save_lora
+from .lora_file import Origin, save_lora
 
 __all__ = ["make_trained", "save_result"]
 
@@ -30,8 +28,6 @@ def make_trained(
     return wrap_layers(family, unet, text_encoders, config)
 
 
-def save_result(
-    wanted: Path, trained: Trained, config: Config, base: BaseModel, step: int
-) -> tuple[Path, ResultKind]:
+def save_result(wanted: Path, trained: Trained, origin: Origin) -> tuple[Path, ResultKind]:
     """Write what was trained to a file; returns its path, with a number if it was taken."""
-    return save_lora(wanted, trained, config, base, step), "lora"
+    return save_lora(wanted, trained, origin), "lora"
