@@ -13,7 +13,8 @@ __all__ = ["CONFIG_KEY", "filled_prompts", "trigger_prompt"]
 
 SUBJECT = "{subject}"
 PARENTHESES = re.compile(r"[()]")
-CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"
+CONFIG_KEY = "dreambooth_config"
+TRIGGERS_KEY, TRIGGER_KEY = "dreambooth_triggers", "modelspec.trigger_phrase"
 
 
 def subject_of(trigger: str) -> str:
@@ -46,16 +47,7 @@ def trigger_prompt(metadata: Mapping[str, str]) -> str:
     Of several subjects, that of the first. This pack trains parentheses as text: they are escaped.
     """
     try:
-        document = json.loads(metadata[CONFIG_KEY])
-        prompt = document["concepts"][0]["instance_prompt"]
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ):  # one subject, or not trained by this pack
-        prompt = metadata.get(TRIGGER_KEY, "")
-    if not isinstance(prompt, str):
-        return ""
-    return PARENTHESES.sub(r"\\\g<0>", prompt) if CONFIG_KEY in metadata else prompt
+        prompt = json.loads(metadata[TRIGGERS_KEY])[0]
+    except (LookupError, TypeError, ValueError, RecursionError):  # not trained by this pack
+        return metadata.get(TRIGGER_KEY, "")
+    return PARENTHESES.sub(r"\\\g<0>", prompt) if isinstance(prompt, str) else ""

@@ -174,7 +174,7 @@ def test_photos_become_a_lora_and_the_lora_pictures(server, trained):
 
 def test_the_nodes_show_what_they_made(server, trained):
     assert len(trained["photos"]["images"]) == len(trained["crops"]["images"]) == 3
-    assert trained["photos"]["report"][0].startswith("3 photos")
+    assert trained["photos"]["report"][0].startswith("3 photos\n0 of 3 photos have captions.")
     assert trained["classes"]["report"] == ["2 class images: 0 reused, 2 new"]
     assert [image["filename"] for image in trained["train"]["images"]][-1] == "loss.png"
     (sheet,) = trained["sample"]["images"]

@@ -116,6 +116,6 @@ def test_a_folder_of_generated_class_images_has_no_leftovers(folder: Path, dogs:
 def test_syntax_of_hosts_is_told_once():
     (note,) = syntax_notes([r"sks \(x\)", "a (dog:1.2) BREAK", "<lora:x:1> (dog:1.2)"])
     assert note.message == (
-        r"Prompts contain \(, \), (dog:1.2), BREAK, <lora:x:1>: trained as plain text."
+        r"Prompts contain \(, \), (dog:1.2), BREAK, <lora:x:1>: read as plain text."
     )
     assert list(syntax_notes([PROMPT, CLASS])) == []

@@ -166,7 +166,14 @@ def test_flags_that_repeat_a_stopped_runs_folders_mean_the_same(tmp_path: Path):
     assert again == first
 
 
-@pytest.mark.parametrize("text", ["{}", "3", "[1", '[{"instance_dir": "x"}]', "[3]"])
+BAD = [
+    "{}", "3", "[1", '[{"instance_dir": "x"}]', "[3]", '[{"instance_images": 3}]',
+    '[{"instance_images": [3], "instance_prompt": "a"}]',
+    '[{"instance_images": "a", "instance_data_dir": "b", "instance_prompt": "c"}]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD)
 def test_what_is_no_list_of_concepts_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "list.json"
     path.write_text(text, "utf-8")

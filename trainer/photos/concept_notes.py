@@ -128,7 +128,7 @@ def syntax_notes(prompts: Iterable[str]) -> Iterator[Note]:
     if found:
         yield Note(
             "prompt_syntax",
-            f"Prompts contain {listed(found)}: trained as plain text.",
+            f"Prompts contain {listed(found)}: read as plain text.",
             "Hosts read this as syntax. Remove it, or write it with \\ before brackets in the "
             "host's prompts.",
         )

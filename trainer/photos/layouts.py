@@ -72,6 +72,9 @@ def is_object(value: Any) -> bool:
 
 def spread(own: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a listed concept by our names; several where its folder holds several."""
+    for name in KEYS.keys() & own.keys():
+        if KEYS[name] in own:
+            raise ConfigError(f"{name} and {KEYS[name]} are the same.", "Remove one of the two.")
     named = {KEYS.get(name, name): value for name, value in own.items()}
     folder = own.get("class_data_dir")
     # Its trainer fills that folder; here the base's images are kept in the cache.
@@ -112,7 +115,9 @@ def instance_settings(own: Mapping[str, Any], prompt: str) -> list[dict[str, Any
     A concept's weight is its share of an epoch: repeats times photos.
     """
     given = own.get("instance_images")
-    sources = [given] if isinstance(given, str) else list(given or ())
+    sources = [given] if isinstance(given, str) else given
+    if not isinstance(sources, (list, tuple)):
+        return [{}]  # missing, or refused when the config is read
     found = [groups_at(source) for source in sources]
     named = [Path(groups[0].folder) for groups in found if groups]
     direct = all(Path(source).absolute() in named for source in map(str, sources))

@@ -62,6 +62,7 @@ def test_both_subjects_are_trained_and_sampled_and_named_in_the_file(two_concept
     with safe_open(last.result_path, framework="pt") as file:
         metadata = file.metadata()
     assert metadata["modelspec.trigger_phrase"] == "a photo of sks dog, a photo of ohwx cat"
+    assert metadata["dreambooth_triggers"] == '["a photo of sks dog", "a photo of ohwx cat"]'
     kept = json.loads(metadata["dreambooth_config"])
     assert [concept["instance_images"] for concept in kept["concepts"]][1] == ["cats"]
 

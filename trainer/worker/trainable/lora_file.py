@@ -107,6 +107,7 @@ def file_metadata(stem: str, origin: Origin) -> dict[str, str]:
         "modelspec.resolution": f"{config.resolution}x{config.resolution}",
         "modelspec.prediction_type": "v" if base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": origin.trigger,
+        "dreambooth_triggers": json.dumps(origin.triggers, ensure_ascii=False),
         "modelspec.description": config.result.description,
         "dreambooth_config": json.dumps(
             config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False
