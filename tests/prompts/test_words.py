@@ -81,9 +81,9 @@ def test_the_trigger_is_what_was_trained(captions: list[str], trigger: str):
 
 
 def test_long_captions_are_compared_in_reasonable_time():
-    captions = [f"start {n} " + "word other thing " * 130 + f"sks dog {n}" for n in range(60)]
+    captions = [f"start {n} " + "dog " * 2000 + f"sks {n}" for n in range(300)]
     start = time.perf_counter()
-    assert "thing" in trigger_phrase("x", captions)
+    assert trigger_phrase("x", captions) == " ".join(["dog"] * 75)
     assert time.perf_counter() - start < 10
 
 

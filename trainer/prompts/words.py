@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from functools import reduce
 
-from .tokenizer import encode
+from .tokenizer import MAX_TOKENS, encode
 
 __all__ = [
     "escaped", "host_syntax", "naming_words", "rare_words", "tags_of", "trigger_phrase", "words_of",
@@ -77,11 +77,12 @@ def trigger_phrase(instance_prompt: str, captions: Sequence[str]) -> str:
     """Return the words that show the subject after a training on these captions.
 
     The instance prompt, if a photo was trained with it; else the longest run of words that all
-    captions share, and nothing if there is none.
+    captions share, and nothing if there is none. Words that no text encoder reads do not count.
     """
     if instance_prompt in captions or not captions:
         return instance_prompt
-    return " ".join(reduce(shared_run, (caption.split() for caption in dict.fromkeys(captions))))
+    words = (caption.split()[:MAX_TOKENS] for caption in dict.fromkeys(captions))
+    return " ".join(reduce(shared_run, words))
 
 
 def shared_run(one: Sequence[str], other: Sequence[str]) -> list[str]:
