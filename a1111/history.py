@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 from ..trainer.config.config import CONCEPTS, read_config_file
 from ..trainer.errors import ConfigError
+from ..trainer.files.input_file import read_object
+from ..trainer.prompts.words import escaped
 from ..trainer.runs.events import Failed
 from ..trainer.runs.history import past_run, runs_in
 from ..trainer.runs.run import Run
@@ -18,7 +19,7 @@ from ..trainer.runs.wording import end_text
 __all__ = ["find_run", "pictures", "run_views"]
 
 MAX_RUNS = 50
-SPECIAL = re.compile(r"[\\()\[\]]")  # syntax in the host's prompts, plain text in the trainer's
+MAX_CARD_BYTES = 1_000_000
 
 
 def newest(folder: Path) -> dict[str, Run]:
@@ -64,22 +65,26 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
-        "prompt": lora_prompt(lora, trigger_prompt(values)) if lora else "",
+        "prompt": lora_prompt(lora, trigger_prompt(lora, values)) if lora else "",
         "resumable": state not in ("running", "finished"),
         "pictures": {kind: list(found) for kind, found in pictures(run).items()},
     }
 
 
-def trigger_prompt(values: Mapping[str, Any]) -> str:
-    """Return the instance prompts of a run's settings."""
+def trigger_prompt(lora: Path, values: Mapping[str, Any]) -> str:
+    """Return what was trained, as a prompt of the host: the card's text, or from the settings."""
+    with suppress(ConfigError):
+        text = read_object(lora.with_suffix(".json"), MAX_CARD_BYTES, "").get("activation text")
+        if isinstance(text, str):
+            return text
     concepts = values.get(CONCEPTS, [values])
     prompts = [concept.get("instance_prompt") for concept in concepts if isinstance(concept, dict)]
-    return ", ".join(prompt for prompt in prompts if isinstance(prompt, str))
+    return escaped(", ".join(prompt for prompt in prompts if isinstance(prompt, str)))[0]
 
 
 def lora_prompt(lora: Path, prompt: str) -> str:
     """Return a prompt that applies a LoRA in the host."""
-    return f"{SPECIAL.sub(lambda found: chr(92) + found.group(), prompt)} <lora:{lora.stem}:1>"
+    return f"{prompt} <lora:{lora.stem}:1>".lstrip()
 
 
 def pictures(run: Run) -> dict[str, dict[str, Path]]:

@@ -110,7 +110,7 @@ def train_job(form: Form, places: Places) -> Job:
     Raises:
         ConfigError: a field is missing or invalid.
     """
-    from ..trainer.photos.images import find_photos  # here, to keep the host's start fast
+    from ..trainer.photos.folder import find_photos  # here, to keep the host's start fast
 
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")

@@ -93,8 +93,8 @@ def report_html(report: Report, skipped: Sequence[ConfigError]) -> str:
     for photo in report.photos:
         items += [(photo.photo.path.name, note_text(note)) for note in photo.notes]
     rows = "".join(f"<li><b>{escape(name)}</b> {escape(text)}</li>" for name, text in items)
-    found = "to improve:" if rows else "no problems found."
-    head = f"{number} photo{'s' if number != 1 else ''}, {found}"
+    found = "To improve:" if rows else "No problems found."
+    head = f"{number} photo{'s' if number != 1 else ''}, {escape(report.captions)} {found}"
     return f"<div class='dreambooth-report'>{head}<ul>{rows}</ul></div>"
 
 

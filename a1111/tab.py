@@ -27,6 +27,7 @@ from .routes import new_key
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
+FILE_TYPES = ["image", ".heic", ".heif", ".txt", ".caption", ".cap"]
 PANEL = '<div id="dreambooth_{}" data-key="{}"></div>'
 
 
@@ -55,7 +56,7 @@ def photo_group() -> dict[str, Any]:
         kept(gr.HTML("<h3>1 · Photos of your subject (3 to 20)</h3>"))
         uploads = kept(
             gr.File(
-                file_count="multiple", file_types=["image", ".heic", ".heif", ".txt"], height=140,
+                file_count="multiple", file_types=FILE_TYPES, height=140,
                 label="Drop photos here, with captions in .txt files of the same name",
                 elem_id="dreambooth_uploads",
             )

@@ -9,12 +9,14 @@ from itertools import islice
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.photos.captions import CaptionFiles
 from ..trainer.photos.crops import Crop, crops_of
-from ..trainer.photos.images import Photo, find_photos, load_photos, photos_at
+from ..trainer.photos.folder import find_photos, photos_at
+from ..trainer.photos.images import Photo, load_photos
 from ..trainer.photos.report import Report, inspect_photos
 from ..trainer.prompts.tokenizer import token_count
 
-__all__ = ["PhotoSet", "find_photos", "load_photo_set", "photos_at"]
+__all__ = ["CaptionFiles", "PhotoSet", "find_photos", "load_photo_set", "photos_at"]
 
 
 @dataclass(frozen=True)

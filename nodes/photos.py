@@ -133,22 +133,19 @@ def uploaded_names() -> list[str]:
 
 
 def sources(photos: Any, folder: str) -> list[Path]:
-    """Return the photos in the folder, or else the uploaded files.
+    """Return the folder, or else the uploaded files.
 
     Raises:
         ConfigError: there are no photos, too many, or one is missing.
     """
-    found = folder_photos(folder) if folder.strip() else uploaded_photos(photos)
+    from .photo_set import photos_at
+
+    given = [places.photo_folder(folder)] if folder.strip() else uploaded_photos(photos)
+    found = [photo for source in given for photo in photos_at(source)]
     if len(found) > MAX_PHOTOS:
         hint = f"Use at most {MAX_PHOTOS:,}; 3 to 20 work best for a subject."
         raise ConfigError(f"There are {len(found):,} photos.", hint)
-    return found
-
-
-def folder_photos(folder: str) -> list[Path]:
-    from .photo_set import photos_at
-
-    return photos_at(places.photo_folder(folder))
+    return given
 
 
 def uploaded_photos(photos: Any) -> list[Path]:
@@ -164,8 +161,11 @@ def uploaded_photos(photos: Any) -> list[Path]:
 
 def contents_key(paths: Sequence[Path]) -> str:
     """Return a key for the contents of photos and their caption files."""
-    captions = (path.with_suffix(".txt") for path in paths)
-    files = [path for path in (*paths, *captions) if path.is_file()]
+    from .photo_set import CaptionFiles
+
+    captions = CaptionFiles()
+    texts = (file for path in paths for file in captions.of(path))
+    files = [path for path in (*paths, *texts) if path.is_file()]
     return settings_key({"files": [(path.name, file_sha256(path)) for path in files]})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from ..trainer.config.settings import check_text
@@ -11,7 +12,9 @@ from ..trainer.errors import ConfigError
 __all__ = ["CONFIG_KEY", "filled_prompts", "trigger_prompt"]
 
 SUBJECT = "{subject}"
-CONFIG_KEY, TRIGGER_KEY = "dreambooth_config", "modelspec.trigger_phrase"
+PARENTHESES = re.compile(r"[()]")
+CONFIG_KEY = "dreambooth_config"
+TRIGGERS_KEY, TRIGGER_KEY = "dreambooth_triggers", "modelspec.trigger_phrase"
 
 
 def subject_of(trigger: str) -> str:
@@ -39,16 +42,12 @@ def filled_prompts(text: str, trigger: str) -> list[str]:
 
 
 def trigger_prompt(metadata: Mapping[str, str]) -> str:
-    """Return the trigger prompt from a LoRA's metadata; empty if there is none."""
+    """Return the trigger prompt from a LoRA's metadata; empty if there is none.
+
+    Of several subjects, that of the first. This pack trains parentheses as text: they are escaped.
+    """
     try:
-        document = json.loads(metadata[CONFIG_KEY])
-        prompt = document.get("concepts", [document])[0]["instance_prompt"]
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ):  # not trained by this pack
-        prompt = metadata.get(TRIGGER_KEY, "")
-    return prompt if isinstance(prompt, str) else ""
+        prompt = json.loads(metadata[TRIGGERS_KEY])[0]
+    except (LookupError, TypeError, ValueError, RecursionError):  # not trained by this pack
+        return metadata.get(TRIGGER_KEY, "")
+    return PARENTHESES.sub(r"\\\g<0>", prompt) if isinstance(prompt, str) else ""

@@ -119,8 +119,7 @@ class DreamBoothTrain(io.ComfyNode):
         done, report = training.finished_run(
             training.Request(config, key, instance_set, if_stopped), base, wires, page
         )
-        trigger = config.concepts[0].instance.instance_prompt
-        return training.result(done, trigger, report, page)
+        return training.result(done, report, page)
 
 
 NODES = [DreamBoothTrain]

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..trainer.config.config import Config, placed_text
 from ..trainer.errors import ConfigError
+from ..trainer.model_files.header import read_header
 from ..trainer.runs.events import Failed, Last, Stopped
 from ..trainer.runs.history import PastRun, past_run, runs_from
 from ..trainer.runs.wording import end_text
@@ -20,6 +21,7 @@ from .follow import STOP_SEC, follow
 from .job import preset_differences
 from .page import Page
 from .pictures import read_tensor
+from .prompts import trigger_prompt
 from .task import Task, next_run
 from .wires import Base, InstanceSet, TrainedLora
 
@@ -113,10 +115,11 @@ def require_finished(last: Last, page: Page) -> None:
         raise TrainingFailed(text)
 
 
-def result(done: PastRun, trigger: str, report: str, page: Page) -> io.NodeOutput:
+def result(done: PastRun, report: str, page: Page) -> io.NodeOutput:
     """Return the node's outputs and preview."""
     lora = done.finished_lora
     assert lora is not None
+    trigger = trigger_prompt(read_header(lora).metadata)
     text = f"{report}: {lora.name}"
     page.text(text)
     samples = sorted(done.run.samples.glob("*.png"))[-1:]

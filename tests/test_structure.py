@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -126,6 +127,16 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_no_file_is_longer_than_300_lines():
     sizes = {str(path): len(path.read_text("utf-8").splitlines()) for path in FILES}
     assert {path: size for path, size in sizes.items() if size > MAX_LINES} == {}
+
+
+def test_a_script_runs_every_kind_of_test_that_may_be_left_out():
+    project = (PACK / "pyproject.toml").read_text("utf-8")
+    kinds = re.findall(r'^    "(\w+): ', project.partition("markers = [")[2], re.MULTILINE)
+    assert {"slow", "comfy", "gpu"} <= set(kinds)
+    script = (PACK / ".ci" / "slow").read_text("utf-8")
+    assert [kind for kind in kinds if not re.search(rf"\b{kind}\b", script)] == ["gpu"]
+    told = (PACK / "CONTRIBUTING.md").read_text("utf-8")
+    assert "`.ci/run`" in told and "`.ci/slow`" in told
 
 
 @pytest.mark.parametrize("folder", ["trainer", "trainer/worker"])

@@ -210,6 +210,30 @@ def test_names_and_prompts_are_never_html(places, tmp_path):
     assert "&lt;img" in look.report
 
 
+def test_the_preview_says_how_many_photos_have_captions_and_what_is_not_used(places, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(folder / f"{name}.png")
+    (folder / "A.CAPTION").write_text("sks dog")
+    (folder / "c.nef").touch()
+    look = photos_module.look_at(orders.instance_config(form(folder), places))
+    assert "2 photos, 1 of 2 photos have captions;" in look.report
+    assert "c.nef (camera raw)" in look.report
+
+
+def test_the_prompt_of_a_lora_is_that_of_its_card(tmp_path):
+    lora = tmp_path / "dog.safetensors"
+    values = {"instance_prompt": "a sks (dog)"}
+    assert history.trigger_prompt(lora, values) == r"a sks \(dog\)"
+    for text, wanted in (
+        ('{"activation text": "brown dog"}', "brown dog"),
+        ("{", r"a sks \(dog\)"),
+    ):
+        lora.with_suffix(".json").write_text(text)
+        assert history.trigger_prompt(lora, values) == wanted
+
+
 @dataclass
 class StandInHost:
     """Records what a job takes and returns."""
@@ -357,8 +381,9 @@ def test_long_losses_are_thinned():
 
 
 def test_the_hosts_prompt_syntax_is_escaped():
-    prompt = history.lora_prompt(Path("my_dog.safetensors"), "a (sks) dog [x]")
-    assert prompt == r"a \(sks\) dog \[x\] <lora:my_dog:1>"
+    lora = Path("my_dog.safetensors")
+    prompt = history.trigger_prompt(lora, {"instance_prompt": "a (sks) dog [x]"})
+    assert history.lora_prompt(lora, prompt) == r"a \(sks\) dog \[x\] <lora:my_dog:1>"
 
 
 @pytest.mark.parametrize("name", ["..", "../dog", "cache", "dog/../dog", "", "/etc"])

@@ -317,7 +317,7 @@ CAPTION_TOKENS = [b"\0", b"\xff", b"\xef\xbb\xbf", b"\r\n", b"<|endoftext|>", b"
 def check_caption(content: bytes) -> None:
     written("photo.txt", content)
     with only_config_errors():
-        caption = read_caption(folder() / "photo.png", "auto", "sks dog")
+        caption = read_caption(folder() / "photo.png", "auto", "sks dog").text
         assert caption and "\0" not in caption
         check_prompt(caption)
 

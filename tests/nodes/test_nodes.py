@@ -501,9 +501,18 @@ def test_every_node_has_a_help_page():
     assert pages == {f"DreamBooth{name}" for name in ids}
 
 
-@pytest.mark.parametrize("settings", [{}, {"concepts": True}])
-def test_the_trigger_in_a_lora_is_its_first_subjects_prompt(settings):
-    own = {"instance_prompt": "a photo of sks dog"}
-    document = {"concepts": [own, {"instance_prompt": "a cat"}]} if settings else own
-    metadata = {prompts.CONFIG_KEY: json.dumps(document), prompts.TRIGGER_KEY: "both"}
-    assert prompts.trigger_prompt(metadata) == "a photo of sks dog"
+@pytest.mark.parametrize(
+    ("own", "trigger"),
+    [('["sks dog", "ohwx cat"]', "sks dog"), ('[""]', ""), (None, "both"), ("{", "both"),
+     ("3", "both"), ("[]", "both"), ("[3]", "")],
+)  # fmt: skip
+def test_the_trigger_in_a_lora_is_its_first_subjects(own, trigger):
+    metadata = {prompts.TRIGGER_KEY: "both"} | ({} if own is None else {prompts.TRIGGERS_KEY: own})
+    assert prompts.trigger_prompt(metadata) == trigger
+
+
+def test_the_parentheses_of_our_triggers_are_plain_text_for_comfyui():
+    trigger = {prompts.TRIGGER_KEY: "sks dog (brown)"}
+    assert prompts.trigger_prompt(trigger) == "sks dog (brown)"  # another trainer's words
+    own = {prompts.TRIGGERS_KEY: '["sks dog (brown)"]'}
+    assert prompts.trigger_prompt(own) == r"sks dog \(brown\)"

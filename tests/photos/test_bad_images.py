@@ -22,7 +22,8 @@ from PIL import Image, ImageCms
 from trainer.config.concept import InstanceConfig
 from trainer.errors import ConfigError, visible
 from trainer.photos.crops import crops_of
-from trainer.photos.images import MAX_PHOTO_MIB, Photo, find_photos, load_photos, read_photo
+from trainer.photos.folder import find_photos
+from trainer.photos.images import MAX_PHOTO_MIB, Photo, load_photos, read_photo
 from trainer.photos.report import inspect_photos
 from trainer.prompts.tokenizer import token_count
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageCms
 from trainer.config.concept import InstanceConfig
 from trainer.errors import ConfigError
 from trainer.photos.captions import read_caption
-from trainer.photos.images import find_photos, load_photos, read_photo
+from trainer.photos.folder import find_photos
+from trainer.photos.images import load_photos, read_photo
 
 REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "dreambooth"
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -331,22 +332,13 @@ def test_half_a_heic_is_told(here: bool, heic: Path, monkeypatch: pytest.MonkeyP
         read_photo(heic)
 
 
-def test_pictures_of_other_formats_are_told_and_not_passed_by(tmp_path: Path):
-    for name in ("a.jfif", "b.AVIF", "c.dng", "notes.txt"):
-        write(tmp_path / "a.jpg", quarters()).replace(tmp_path / name)
-    told: list[ConfigError] = []
-    photos = load_photos(config_of(tmp_path), told.append)
-    assert [photo.name for photo in photos] == ["a.jfif"]
-    assert [error.message.split(" is left out")[0][-6:] for error in told] == ["b.AVIF", "/c.dng"]
-
-
 def test_captions_come_from_the_text_file_or_the_prompt(tmp_path: Path):
     photo = tmp_path / "my.dog.jpg"
     file = tmp_path / "my.dog.txt"
-    assert read_caption(photo, "auto", "the prompt") == "the prompt"
+    assert read_caption(photo, "auto", "the prompt").text == "the prompt"
     file.write_bytes(b"\xef\xbb\xbf  sks dog \xf0\x9f\x90\x95,\r\n on\tgrass\n")
-    assert read_caption(photo, "auto", "the prompt") == "sks dog 🐕, on grass"
-    assert read_caption(photo, "txt", "the prompt") == "sks dog 🐕, on grass"
-    assert read_caption(photo, "prompt", "the prompt") == "the prompt"
+    assert read_caption(photo, "auto", "the prompt").text == "sks dog 🐕, on grass"
+    assert read_caption(photo, "txt", "the prompt").text == "sks dog 🐕, on grass"
+    assert read_caption(photo, "prompt", "the prompt").text == "the prompt"
     file.write_text(" \n")
-    assert read_caption(photo, "auto", "the prompt") == "the prompt"
+    assert read_caption(photo, "auto", "the prompt").text == "the prompt"

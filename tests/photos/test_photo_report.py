@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 
 from trainer.config.concept import InstanceConfig
 from trainer.photos.crops import crops_of
-from trainer.photos.images import find_photos, load_photos, read_photo
+from trainer.photos.folder import find_photos
+from trainer.photos.images import load_photos, read_photo
 from trainer.photos.report import Report, inspect_photos, lost_words, union_area
 from trainer.prompts.tokenizer import token_count
 

@@ -33,8 +33,9 @@ class InstanceConfig:
     )
     caption_mode: CaptionMode = setting(
         "auto",
-        help="auto: the .txt file next to a photo if there is one, else the instance prompt; txt: "
-        "every photo needs a .txt file; prompt: always the instance prompt.",
+        help="auto: the caption file next to a photo (.txt, .caption, .cap) if there is one, else "
+        "the instance prompt; txt: every photo needs a caption file; prompt: always the instance "
+        "prompt.",
         advanced=True,
     )
     resolution: int = setting(

@@ -101,9 +101,9 @@ class Config:
 
     @property
     def sample_prompts(self) -> list[str]:
-        """The prompts to sample: those set, or every concept's instance prompt."""
-        own = [concept.instance.instance_prompt for concept in self.concepts]
-        return list(self.samples.sample_prompts) or own
+        """The prompts to sample: those set, or every concept's instance prompt, each once."""
+        own = (concept.instance.instance_prompt for concept in self.concepts)
+        return list(self.samples.sample_prompts) or list(dict.fromkeys(own))
 
     @property
     def has_class_images(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 
-__all__ = ["check_is_file", "parse_json", "read_object", "unique_keys", "unreadable"]
+__all__ = ["check_is_file", "parse_json", "read_json", "read_object", "unique_keys", "unreadable"]
 
 
 def check_is_file(path: Path) -> None:
@@ -41,6 +41,18 @@ def read_object(path: Path, max_bytes: int, hint: str) -> dict[str, Any]:
     Raises:
         ConfigError: it does not exist, is too long or is not a JSON object; `hint` says what to do.
     """
+    document = read_json(path, max_bytes, hint)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is not a JSON object.", hint)
+    return document
+
+
+def read_json(path: Path, max_bytes: int, hint: str) -> Any:
+    """Read a file of JSON in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ConfigError: it does not exist, is too long or is not JSON; `hint` says what to do.
+    """
     check_is_file(path)
     try:
         with path.open("rb") as file:
@@ -50,12 +62,9 @@ def read_object(path: Path, max_bytes: int, hint: str) -> dict[str, Any]:
     if len(content) > max_bytes:
         raise ConfigError(f"{path} has more than {max_bytes:,} bytes.", hint)
     try:
-        document = parse_json(content.decode("utf-8-sig"))
+        return parse_json(content.decode("utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}.", hint) from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} is not a JSON object.", hint)
-    return document
 
 
 def parse_json(text: str) -> Any:

@@ -2,40 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.concept import CaptionMode
 from ..errors import ConfigError
 from ..files.input_file import unreadable
+from .folder import CAPTION_SUFFIXES, entries, folded
 
-__all__ = ["read_caption"]
+__all__ = ["Caption", "CaptionFiles", "is_caption_name", "read_caption"]
 
 MAX_CAPTION_BYTES = 8 * 1024  # the text encoder reads about 400
 
 
-def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:
-    """Return the prompt of a photo: the text of its .txt file, or the instance prompt.
+@dataclass(frozen=True)
+class Caption:
+    """What a photo is trained with.
+
+    Args:
+        file: where the text is from; None: it is the instance prompt.
+        unused: further caption files of the photo: empty, or of another spelling.
+    """
+
+    text: str
+    file: Path | None = None
+    unused: tuple[Path, ...] = ()
+
+
+class CaptionFiles:
+    """Finds the caption files of photos; every folder is listed once.
+
+    The caption of IMG_1.PNG is IMG_1.txt or IMG_1.png.txt, with any of the suffixes that tools
+    write. Names are compared as on any system: in capitals or not, composed or decomposed.
+    """
+
+    def __init__(self) -> None:
+        self.folders: dict[Path, dict[str, list[Path]]] = {}
+
+    def of(self, photo: Path) -> list[Path]:
+        """Return the caption files of a photo, the one that is used first."""
+        known = self.folders.get(photo.parent)
+        if known is None:
+            known = self.folders[photo.parent] = captions_by_name(photo.parent)
+        stems = (photo.stem, photo.name)
+        found = [file for stem in dict.fromkeys(map(folded, stems)) for file in known.get(stem, ())]
+        return sorted(found, key=lambda file: spelling(file, stems))
+
+
+def captions_by_name(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):  # a single photo in a folder that may not be listed
+        for path in entries(folder):
+            if is_caption_name(path) and path.is_file():
+                found.setdefault(folded(path.stem), []).append(path)
+    return found
+
+
+def is_caption_name(path: Path) -> bool:
+    """Whether a file's name says that it is a caption."""
+    return path.suffix.lower() in CAPTION_SUFFIXES
+
+
+def spelling(file: Path, stems: Sequence[str]) -> tuple[bool, int, bool, str]:
+    """Return a sort key for the captions of a photo: the photo's own spelling first."""
+    suffix = CAPTION_SUFFIXES.index(file.suffix.lower())
+    return file.stem not in stems, suffix, folded(file.stem) != folded(stems[0]), file.name
+
+
+def read_caption(
+    photo: Path, mode: CaptionMode, instance_prompt: str, files: CaptionFiles | None = None
+) -> Caption:
+    """Return what a photo is trained with: its caption file's text, or the instance prompt.
 
     Raises:
-        ConfigError: the .txt is missing or empty in mode txt, too long, or not UTF-8.
+        ConfigError: the caption is missing or empty in mode txt, too long, or not UTF-8.
     """
+    found = (files or CaptionFiles()).of(photo)
     if mode == "prompt":
-        return instance_prompt
-    file = path.with_suffix(".txt")
-    caption = " ".join(read_text(file).split())
-    if not caption and mode == "txt":
+        return Caption(instance_prompt, None, tuple(found))
+    for file in found:
+        if text := " ".join(read_text(file).split()):
+            return Caption(text, file, tuple(other for other in found if other != file))
+    if mode == "txt":
+        expected = found[0].name if found else f"{photo.stem}.txt"
         raise ConfigError(
-            f"Photo {path} has no caption in {file.name}.",
+            f"Photo {photo} has no caption in {expected}.",
             "Write a caption, or choose another caption_mode.",
         )
-    return caption or instance_prompt
+    return Caption(instance_prompt, None, tuple(found))
 
 
 def read_text(file: Path) -> str:
-    """Return a caption file's text, or an empty string if there is no such file."""
+    """Return a caption file's text."""
     try:
-        if not file.is_file():
-            return ""
         with file.open("rb") as stream:
             content = stream.read(MAX_CAPTION_BYTES + 1)
     except OSError as error:

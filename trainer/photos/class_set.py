@@ -15,6 +15,7 @@ from ..files.input_file import read_object
 from ..files.lock import locked
 
 __all__ = [
+    "LOCK_FILE",
     "SETTINGS_FILE",
     "ClassSet",
     "check_fresh",

@@ -1,12 +1,11 @@
-"""Photos: found, decoded upright as sRGB, and paired with captions."""
+"""Photos: decoded upright as sRGB, and paired with captions."""
 
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,24 +14,17 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
 from ..files.input_file import check_is_file
-from .captions import read_caption
+from .captions import Caption, CaptionFiles, read_caption
 from .color import to_rgb
+from .folder import FORMATS_HINT, find_photos
 from .heic import open_heic
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Photo", "find_photos", "load_photo", "load_photos", "photos_at", "read_photo"]
+__all__ = ["Photo", "has_more_frames", "load_photo", "load_photos", "read_photo"]
 
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
-    ".heif",
-)  # fmt: skip
-UNREAD_SUFFIXES = (  # images, but of formats that are not read
-    ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
-)  # fmt: skip
 SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
-FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
 MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
 MAX_SIDE_PX = 65_535  # JPEG's own limit; a line of 256 million pixels would be cropped for hours
 MAX_PHOTO_MIB = 512  # some readers go through a file byte by byte, or keep all of it in memory
@@ -46,6 +38,7 @@ READERS = (
     (b"II*\0", "TiffImagePlugin", "TiffImageFile"),
     (b"MM\0*", "TiffImagePlugin", "TiffImageFile"),
 )
+ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")  # a JPEG's further pictures are previews
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # What Pillow's readers raise for damaged or malicious files.
 UNREADABLE = (
@@ -61,68 +54,19 @@ class Photo:
     Args:
         size: width and height in pixels after EXIF orientation.
         transparent: some pixel shows the background color.
+        source: where the caption is from.
     """
 
     path: Path
     size: tuple[int, int]
     caption: str
     transparent: bool
+    source: Caption = Caption("")
 
     @property
     def name(self) -> str:
         """The file's name, safe to show."""
         return visible(self.path.name)
-
-
-def find_photos(sources: Sequence[str | Path]) -> list[Path]:
-    """Return the image files of folders (not their subfolders) and single files, each once.
-
-    Raises:
-        ConfigError: a source does not exist or contains no photo.
-    """
-    if not sources:
-        raise ConfigError("There are no photos.", FORMATS_HINT)
-    found: dict[Path, Path] = {}
-    for source in sources:
-        for path in photos_at(Path(source)):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def unread_photos(sources: Sequence[str | Path]) -> list[Path]:
-    """Return the images in folders that are left out because their format is not read."""
-    folders = [Path(source) for source in sources if Path(source).is_dir()]
-    files = (path for folder in folders for path in folder.iterdir() if path.is_file())
-    return sorted(path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
-
-
-def photos_at(source: Path) -> list[Path]:
-    """Return a single file as it is, or a folder's photos in natural order.
-
-    Raises:
-        ConfigError: the source does not exist or contains no photo.
-    """
-    try:
-        if source.is_file():
-            return [source]
-        files = [path for path in source.iterdir() if is_photo_name(path) and path.is_file()]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "cannot be opened"
-        hint = "Give an existing folder or file."
-        raise ConfigError(f"Photos {source}: {reason}.", hint) from None
-    if not files:
-        raise ConfigError(f"Folder {source} contains no photos.", FORMATS_HINT)
-    return sorted(files, key=natural_key)
-
-
-def is_photo_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Return a sort key that puts photo2 before photo10."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def read_photo(path: str | Path, background: str = "#ffffff") -> Image:
@@ -183,6 +127,16 @@ def open_header(stream: BinaryIO, path: Path) -> Image:
     raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
 
 
+def has_more_frames(path: Path) -> bool:
+    """Whether a file that can be read has frames or pages after the first."""
+    try:
+        with path.open("rb") as stream:
+            image = open_header(stream, path)
+            return image.format in ANIMATED and getattr(image, "is_animated", False)
+    except UNREADABLE:  # in what follows the first frame
+        return False
+
+
 def check_bytes(stream: BinaryIO, path: Path) -> None:
     mib = os.fstat(stream.fileno()).st_size >> 20
     if mib > MAX_PHOTO_MIB:
@@ -213,29 +167,27 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
     """Find the photos, decode each completely once, and pair it with its caption.
 
     Args:
-        on_skip: called for each photo left out: of a format that is not read, or bad while
-            `config.bad_images` is "skip".
+        on_skip: called for each photo left out: bad while `config.bad_images` is "skip".
 
     Raises:
         ConfigError: a photo or caption is bad and not skipped, or no photo is left.
     """
     parse_color(config.background)
     photos: list[Photo] = []
+    captions = CaptionFiles()
     for path in find_photos(config.instance_images):
         try:
-            photos.append(load_photo(path, config))
+            photos.append(load_photo(path, config, captions))
         except ConfigError as error:
             if config.bad_images == "refuse":
                 raise
             on_skip(error)
-    for path in unread_photos(config.instance_images):
-        on_skip(ConfigError(f"Photo {path} is left out: its format is not read.", SAVE_AGAIN))
     if not photos:
         raise ConfigError(f"No photo of {config.instance_images} can be used.", FORMATS_HINT)
     return photos
 
 
-def load_photo(path: Path, config: InstanceConfig) -> Photo:
+def load_photo(path: Path, config: InstanceConfig, captions: CaptionFiles | None = None) -> Photo:
     """Decode one photo completely and pair it with its caption.
 
     Raises:
@@ -243,8 +195,8 @@ def load_photo(path: Path, config: InstanceConfig) -> Photo:
     """
     check_name(path)
     image = decode_photo(path)
-    caption = read_caption(path, config.caption_mode, config.instance_prompt)
-    return Photo(path, image.size, caption, transparent=image.mode == "RGBA")
+    caption = read_caption(path, config.caption_mode, config.instance_prompt, captions)
+    return Photo(path, image.size, caption.text, image.mode == "RGBA", caption)
 
 
 def check_name(path: Path) -> None:

@@ -6,22 +6,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
 
 from ..config.concept import InstanceConfig
 from ..errors import visible
 from .crops import Window, windows_of
 from .images import Photo, read_photo
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .leftovers import caption_summary, leftover_notes
+from .looks import Look, differing_bits, look_at
+from .notes import Note
 
 __all__ = ["Note", "PhotoReport", "Report", "inspect_photos"]
 
 MAX_TOKENS = 77  # what a CLIP text encoder reads, start and end included
 MIN_PHOTOS = 3
 MIN_KEPT_FRACTION = 0.6
-WORK_PX = 512  # shorter side at which sharpness is measured
 # Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the sharp ones have at
 # least 387, those blurred by a radius of 6 in 1024 pixels at most 10.
 MIN_SHARPNESS = 60.0
@@ -30,15 +28,6 @@ MIN_SHARPNESS = 60.0
 # different of five shots that move by up to 4% in at most 14 (99 of 100 such bursts).
 DUPLICATE_BITS = 6
 ONE_VIEW_BITS = 14
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that may spoil the training, and what to do about it."""
-
-    code: str
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -69,10 +58,16 @@ class PhotoReport:
 
 @dataclass(frozen=True)
 class Report:
-    """How a set of photos will be trained; `notes` are about the whole set."""
+    """How a set of photos will be trained.
+
+    Args:
+        notes: about the whole set.
+        captions: how many of the photos have captions.
+    """
 
     photos: tuple[PhotoReport, ...]
     notes: tuple[Note, ...]
+    captions: str
 
     def warnings(self) -> tuple[Note, ...]:
         """Return all notes, those about the set first."""
@@ -81,7 +76,8 @@ class Report:
     def text(self) -> str:
         """Return the report in words, one paragraph per photo."""
         number = len(self.photos)
-        head = [f"{number} photo{'s' if number > 1 else ''}", *map(note_text, self.notes)]
+        head = [f"{number} photo{'s' if number > 1 else ''}", self.captions]
+        head += map(note_text, self.notes)
         return "\n\n".join(["\n".join(head), *(photo.text() for photo in self.photos)]) + "\n"
 
 
@@ -119,7 +115,8 @@ def inspect_photos(
             *transparency_notes(photo, config.background),
         )
         reports.append(PhotoReport(photo, photo.caption, kept, cut_sides(boxes), notes))
-    return Report(tuple(reports), tuple(set_notes(looks)))
+    notes = (*set_notes(looks), *leftover_notes(photos, config))
+    return Report(tuple(reports), notes, caption_summary(photos, config))
 
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the photo
@@ -175,63 +172,6 @@ def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
             f"{1 - kept:.0%} of {name} is cropped away.",
             "Crop the photo around the subject yourself, or set crop_mode to none.",
         )
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a photo looks: its sharpness and its 64-bit fingerprint."""
-
-    sharpness: float
-    fingerprint: int
-
-
-def look_at(image: Image) -> Look:
-    gray = image.convert("L")
-    return Look(sharpness_of(gray), fingerprint_of(gray))
-
-
-def sharpness_of(gray: Image) -> float:
-    """Return the variance of the Laplacian (Pech-Pacheco et al. 2000) where a photo is sharpest.
-
-    It is measured at one working size, as the 0.9 quantile of 8 x 8 tiles, so that neither the
-    resolution nor a smooth background matters.
-    """
-    import numpy as np
-
-    pixels = np.asarray(shrunk(gray), dtype=np.float32)  # (H, W)
-    middle = pixels[1:-1, 1:-1]
-    neighbors = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    rows = np.array_split(neighbors - 4 * middle, 8)
-    tiles = [tile.var() for row in rows for tile in np.array_split(row, 8, axis=1)]
-    return float(np.quantile(tiles, 0.9))
-
-
-def shrunk(gray: Image) -> Image:
-    """Return a photo at the working size, or unchanged if smaller, but large enough for tiles."""
-    from PIL.Image import Resampling
-
-    scale = min(1.0, WORK_PX / min(gray.size))
-    width, height = (max(16, round(side * scale)) for side in gray.size)
-    return gray.resize((width, height), Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def fingerprint_of(gray: Image) -> int:
-    """Return a difference hash: which of 8 x 8 pixels are brighter than their left neighbor.
-
-    Shades are floats, and a difference of up to one shade does not count, so that noise does not
-    set the bits of flat areas.
-    """
-    import numpy as np
-    from PIL.Image import Resampling
-
-    small = gray.resize((256, 256), Resampling.BOX).convert("F")
-    shades = np.asarray(small.resize((9, 8), Resampling.LANCZOS))
-    bits = np.diff(shades, axis=1) > 1
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def differing_bits(one: Look, other: Look) -> int:
-    return (one.fingerprint ^ other.fingerprint).bit_count()
 
 
 def look_notes(photos: Sequence[Photo], looks: Sequence[Look], index: int) -> Iterator[Note]:

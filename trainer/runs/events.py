@@ -33,7 +33,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """All is loaded and checked, and training begins; `memory_plan` is in bytes."""
+    """All is loaded and checked, and training begins.
+
+    Args:
+        memory_plan: in bytes.
+        captions: how many photos have captions, in words.
+    """
 
     name: ClassVar[str] = "started"
     run: str
@@ -46,6 +51,7 @@ class Started(Event):
     max_train_steps: int
     trainable_parameters: int
     memory_plan: Mapping[str, int]
+    captions: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ def start_text(event: Started) -> str:
         f"{event.num_instance_images} instance images, {event.num_class_images} class images, "
         f"steps {event.start_step + 1} to {event.max_train_steps}, "
         f"{event.trainable_parameters / 1e6:.1f} M trainable parameters, "
-        f"about {memory / GIB:.1f} GiB."
-    )
+        f"about {memory / GIB:.1f} GiB. {event.captions}"
+    ).strip()
 
 
 def warning_text(event: Warning) -> str:

@@ -16,6 +16,7 @@ from ..environment.environment import doctor
 from ..errors import ConfigError
 from ..files.atomic import new_folder, numbered
 from ..model_files.identify import describe
+from ..photos.layouts import read_concepts, read_settings, with_layouts
 from ..runs.events import Event, Failed
 from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
@@ -82,6 +83,11 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         help="one of several subjects, by its settings; repeat it for each subject. Settings given "
         "by other flags apply to all of them",
     )  # fmt: skip
+    parser.add_argument(
+        "--concepts-list", "--concepts_list", type=Path, metavar="FILE",
+        help="JSON list of subjects, also with the names of a concepts_list.json: instance_prompt, "
+        "class_prompt, instance_data_dir, class_data_dir",
+    )  # fmt: skip
     add_events(parser)
     for group in dict.fromkeys(name for name, _ in all_settings()):
         section = parser.add_argument_group(group)
@@ -122,18 +128,22 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
     if options.resume and options.run is not None:
         values = overridden(values, read_config_file(Run(options.run).config))
     if options.config is not None:
-        values = overridden(values, read_config_file(options.config))
+        values = overridden(values, read_settings(options.config))
     if options.preset is not None:
         values = overridden(values, preset_values(options.preset))
     values = overridden(values, given_values(options))
     values = overridden(values, assignments(options.set, "--set"))
+    if options.concepts_list is not None:
+        values = overridden(values, read_concepts(options.concepts_list))
     if options.concept:
-        values[CONCEPTS] = [assignments(texts, "--concept") for texts in options.concept]
+        concepts = [assignments(texts, "--concept") for texts in options.concept]
+        values = overridden(values, {CONCEPTS: concepts})
     return values
 
 
 def overridden(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with later ones on top, which also replace those of every listed concept."""
+    later = with_layouts(later, values)
     listed = values.get(CONCEPTS)
     if not isinstance(listed, list) or CONCEPTS in later:
         return {**values, **later}

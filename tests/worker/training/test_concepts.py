@@ -12,8 +12,9 @@ from safetensors import safe_open
 
 from tests.worker.training.test_train import assert_identical, newest_state, run_training
 from trainer.runs.control import Control
-from trainer.runs.events import Finished, Progress, Sample, Started
+from trainer.runs.events import Finished, Progress, Sample, Started, Warning
 from trainer.runs.run import Run
+from trainer.runs.wording import start_text
 from trainer.worker.training.job import Job
 from trainer.worker.training.setup import set_up
 
@@ -61,6 +62,7 @@ def test_both_subjects_are_trained_and_sampled_and_named_in_the_file(two_concept
     with safe_open(last.result_path, framework="pt") as file:
         metadata = file.metadata()
     assert metadata["modelspec.trigger_phrase"] == "a photo of sks dog, a photo of ohwx cat"
+    assert metadata["dreambooth_triggers"] == '["a photo of sks dog", "a photo of ohwx cat"]'
     kept = json.loads(metadata["dreambooth_config"])
     assert [concept["instance_images"] for concept in kept["concepts"]][1] == ["cats"]
 
@@ -88,3 +90,40 @@ def test_the_reported_loss_is_the_one_that_is_minimized(make_config, tmp_path, s
     assert losses.loss == pytest.approx(sum(windows).item() / 2, rel=1e-5)
     plain = losses.instance + 0.7 * losses.prior
     assert (losses.loss == pytest.approx(plain, rel=1e-6)) is (snr_gamma is None)
+
+
+def metadata_of(path: str) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def test_the_file_and_its_card_name_what_the_captions_trained(make_config, tmp_path, cats):
+    for index, text in enumerate(("a brown cat (asleep), indoors", "brown cat (asleep), grass")):
+        (cats / f"photo_{index}.caption").write_text(text)
+    config = make_config(instance_images=[str(cats)], max_train_steps=1)
+    events = run_training(config, tmp_path / "runs/r")
+    codes = [event.code for event in events if isinstance(event, Warning)]
+    assert "caption_without_trigger" in codes and "prompt_syntax" in codes
+    (started,) = (event for event in events if isinstance(event, Started))
+    assert started.captions == "2 of 2 photos have captions."
+    assert "2 of 2 photos have captions." in start_text(started)
+    assert "2 of 2 photos have captions." in (tmp_path / "runs/r/report.html").read_text("utf-8")
+    path = events[-1].result_path
+    metadata = metadata_of(path)
+    assert metadata["modelspec.trigger_phrase"] == "brown cat (asleep)"
+    assert json.loads(metadata["ss_tag_frequency"]) == {
+        "instance": {"a brown cat (asleep)": 1, "indoors": 1, "brown cat (asleep)": 1, "grass": 1}
+    }
+    card = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
+    assert card["activation text"] == r"brown cat \(asleep\)"
+
+
+def test_without_a_common_word_the_card_quotes_a_caption(make_config, tmp_path, cats):
+    for index, text in enumerate(("red", "blue")):
+        (cats / f"photo_{index}.txt").write_text(text)
+    config = make_config(instance_images=[str(cats)], max_train_steps=1)
+    path = run_training(config, tmp_path / "runs/r")[-1].result_path
+    assert metadata_of(path)["modelspec.trigger_phrase"] == ""
+    card = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
+    assert card["activation text"] == ""
+    assert card["notes"].endswith('The captions share no words; one of them: "red".')

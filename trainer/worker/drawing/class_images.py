@@ -9,7 +9,7 @@ from pathlib import Path
 from ...config.concept import PriorConfig
 from ...files.fingerprint import file_sha256, model_sha256
 from ...photos.class_set import ClassSet, check_fresh, class_set, make_missing
-from ...photos.images import find_photos
+from ...photos.folder import find_photos
 from ...photos.pictures import save_picture
 from ...runs.control import Control, Report
 from ...runs.events import Status, Warning

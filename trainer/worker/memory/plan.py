@@ -11,7 +11,7 @@ import torch
 
 from ...config.concept import PriorConfig
 from ...config.config import Config
-from ...photos.images import find_photos
+from ...photos.folder import find_photos
 from ..device.device import DTYPES, best_device, choose_precision
 from ..device.memory import GIB, free_bytes
 from ..drawing.class_images import choose_batch_size

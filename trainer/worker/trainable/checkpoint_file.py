@@ -10,20 +10,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...config.config import Config
 from ...files.atomic import write_unique
-from ..base.models import BaseModel
 from ..base.renaming import Weights
 from ..base.single_file import single_file_weights
 from .contract import Trained
-from .lora_file import DTYPES, file_metadata
+from .origin import DTYPES, Origin, result_metadata
 
 __all__ = ["save_checkpoint_file"]
 
 
-def save_checkpoint_file(
-    wanted: Path, trained: Trained, config: Config, base: BaseModel, steps: int
-) -> Path:
+def save_checkpoint_file(wanted: Path, trained: Trained, origin: Origin) -> Path:
     """Write the model as a single file that every host opens, and check it; returns its path.
 
     Args:
@@ -32,12 +28,12 @@ def save_checkpoint_file(
     Raises:
         RuntimeError: what was read back is not what was trained.
     """
-    dtype = DTYPES[config.trained.save_precision]
+    base, dtype = origin.base, DTYPES[origin.config.trained.save_precision]
     weights = single_file_weights(base, by_part(trained.file_weights(torch.float32)), dtype)
     wanted.parent.mkdir(parents=True, exist_ok=True)
 
     def content(path: Path) -> Callable[[Path], None]:
-        metadata = checkpoint_metadata(file_metadata(path.stem, config, base, steps), base)
+        metadata = result_metadata(path.stem, base.variant.architecture, origin)
         return lambda partial: save_file(weights, partial, metadata)
 
     path = write_unique(wanted.parent, wanted.stem, ".safetensors", content)
@@ -52,12 +48,6 @@ def by_part(weights: Mapping[str, Tensor]) -> dict[str, Weights]:
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     return parts
-
-
-def checkpoint_metadata(metadata: Mapping[str, str], base: BaseModel) -> dict[str, str]:
-    """Return what of a LoRA's metadata is true of a whole model."""
-    kept = {name: text for name, text in metadata.items() if not name.startswith("ss_")}
-    return kept | {"modelspec.architecture": base.variant.architecture}
 
 
 def check_file(path: Path, expected: Mapping[str, Tensor]) -> None:

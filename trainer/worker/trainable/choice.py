@@ -8,16 +8,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ...config.config import Config
 from ...config.trained import TrainedConfig
 from ...model_files.families import Family
 from ...runs.events import ResultKind
-from ..base.models import BaseModel
 from .checkpoint_file import save_checkpoint_file
 from .contract import Trained
 from .full import whole_models
 from .lora import wrap_layers
 from .lora_file import save_lora
+from .origin import Origin
 
 __all__ = ["make_trained", "save_result", "weights_dtype"]
 
@@ -39,10 +38,8 @@ def weights_dtype(config: TrainedConfig, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if config.is_full else dtype
 
 
-def save_result(
-    wanted: Path, trained: Trained, config: Config, base: BaseModel, step: int
-) -> tuple[Path, ResultKind]:
+def save_result(wanted: Path, trained: Trained, origin: Origin) -> tuple[Path, ResultKind]:
     """Write what was trained to a file; returns its path, with a number if it was taken."""
-    if config.trained.is_full:
-        return save_checkpoint_file(wanted, trained, config, base, step), "checkpoint"
-    return save_lora(wanted, trained, config, base, step), "lora"
+    if origin.config.trained.is_full:
+        return save_checkpoint_file(wanted, trained, origin), "checkpoint"
+    return save_lora(wanted, trained, origin), "lora"

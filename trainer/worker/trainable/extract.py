@@ -24,7 +24,8 @@ from ...runs.events import Status
 from ..base import models
 from ..base.models import BaseModel
 from .lora import UNET_PREFIX, file_name
-from .lora_file import COMPANIONS, DTYPES
+from .lora_file import COMPANIONS
+from .origin import DTYPES
 
 __all__ = ["Extracted", "Extraction", "extract_lora"]
 

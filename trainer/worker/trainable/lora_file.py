@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,18 +10,17 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ...config.config import Config
 from ...files.atomic import write_atomic, write_unique
-from ..base.models import BaseModel
+from ...prompts.words import escaped, tags_of
 from .contract import Trained
+from .origin import DTYPES, Origin, result_metadata
 
-__all__ = ["COMPANIONS", "DTYPES", "file_metadata", "save_lora"]
+__all__ = ["COMPANIONS", "save_lora"]
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 COMPANIONS = (".json", ".png")  # a LoRA's card, and a picture of it
 
 
-def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, steps: int) -> Path:
+def save_lora(wanted: Path, trained: Trained, origin: Origin) -> Path:
     """Write the LoRA file and its card, then read the file back and check it; returns its path.
 
     Args:
@@ -32,15 +29,15 @@ def save_lora(wanted: Path, trained: Trained, config: Config, base: BaseModel, s
     Raises:
         RuntimeError: what was read back is not what was trained.
     """
-    weights = trained.file_weights(DTYPES[config.trained.save_precision])
+    weights = trained.file_weights(DTYPES[origin.config.trained.save_precision])
     wanted.parent.mkdir(parents=True, exist_ok=True)
 
     def content(path: Path) -> bytes:
-        return save(weights, file_metadata(path.stem, config, base, steps))
+        return save(weights, lora_metadata(path.stem, origin))
 
     path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, COMPANIONS)
     check_lora(path, weights)
-    write_atomic(path.with_suffix(".json"), json.dumps(card(config, base, steps), indent=2))
+    write_atomic(path.with_suffix(".json"), json.dumps(card(origin), indent=2))
     return path
 
 
@@ -54,13 +51,10 @@ def check_lora(path: Path, expected: Mapping[str, Tensor]) -> None:
             raise RuntimeError(f"{path}: {key} is damaged")
 
 
-def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dict[str, str]:
-    """Return the metadata by which hosts show, filter and describe the file; all texts.
-
-    Of paths only the last part is kept: a shared LoRA need not tell where the photos are.
-    """
-    prompts = [concept.instance.instance_prompt for concept in config.concepts]
-    return {
+def lora_metadata(stem: str, origin: Origin) -> dict[str, str]:
+    """Return the metadata by which hosts show, filter and describe a LoRA; all texts."""
+    config, base = origin.config, origin.base
+    own = {
         "ss_output_name": stem,
         "ss_base_model_version": base.family.version,
         "ss_sd_model_name": base.path.name,
@@ -69,31 +63,36 @@ def file_metadata(stem: str, config: Config, base: BaseModel, steps: int) -> dic
         "ss_network_dim": str(config.trained.rank),
         "ss_network_alpha": str(config.trained.effective_alpha),
         "ss_learning_rate": str(config.learning_rate("learning_rate")),
-        "ss_steps": str(steps),
+        "ss_steps": str(origin.steps),
         "ss_seed": str(config.training.seed),
         "ss_resolution": f"({config.resolution}, {config.resolution})",
-        "ss_tag_frequency": json.dumps({"instance": Counter(prompts)}),
-        "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": f"{base.variant.architecture}/lora",
-        "modelspec.implementation": "diffusers",
-        "modelspec.title": stem,
-        "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "modelspec.resolution": f"{config.resolution}x{config.resolution}",
-        "modelspec.prediction_type": "v" if base.predicts_velocity else "epsilon",
-        "modelspec.trigger_phrase": ", ".join(prompts),
-        "modelspec.description": config.result.description,
-        "dreambooth_config": json.dumps(
-            config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False
-        ),
+        "ss_tag_frequency": json.dumps(tag_frequency(origin), ensure_ascii=False),
     }
+    return own | result_metadata(stem, f"{base.variant.architecture}/lora", origin)
 
 
-def card(config: Config, base: BaseModel, steps: int) -> dict[str, str | float]:
-    """Return what A1111 and Forge show on the LoRA's card."""
+def tag_frequency(origin: Origin) -> dict[str, dict[str, int]]:
+    """Return how often each tag was trained, by concept."""
+    names = ["instance", *(f"instance {n}" for n in range(2, len(origin.captions) + 1))]
+    return {name: tags_of(texts) for name, texts in zip(names, origin.captions, strict=True)}
+
+
+def card(origin: Origin) -> dict[str, str | float]:
+    """Return what A1111 and Forge show on the LoRA's card.
+
+    They insert the activation text into a prompt, so that what would be syntax there is escaped.
+    """
+    config, base = origin.config, origin.base
+    text, left_out = escaped(origin.trigger)
+    notes = [f"Trained on {base.path.name} for {origin.steps} steps."]
+    if left_out:
+        notes.append(f"Trained as plain text, and syntax here: {', '.join(left_out)}.")
+    if not origin.trigger:
+        notes.append(f'The captions share no words; one of them: "{origin.captions[0][0]}".')
     return {
         "description": config.result.description,
         "sd version": base.family.card_version,
-        "activation text": ", ".join(c.instance.instance_prompt for c in config.concepts),
+        "activation text": text,
         "preferred weight": 1.0,
-        "notes": f"Trained on {base.path.name} for {steps} steps.",
+        "notes": " ".join(notes),
     }

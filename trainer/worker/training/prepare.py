@@ -15,6 +15,7 @@ from ...errors import ConfigError
 from ...files.atomic import check_writable
 from ...files.disk import check_space
 from ...files.fingerprint import file_sha256, model_sha256
+from ...photos.concept_notes import concept_notes, syntax_notes
 from ...photos.images import Photo, load_photo, load_photos
 from ...photos.report import inspect_photos
 from ...prompts.tokenizer import token_count
@@ -78,7 +79,12 @@ def check_sources(config: Config) -> Sources:
         ]
     if config.model.base != EMBEDDED:
         warnings[:0] = resolution_warnings(config.resolution, base)
-    return Sources(config, base, photos, warnings)
+    sources = Sources(config, base, photos, warnings)
+    notes = syntax_notes(sources.prompts())
+    return replace(
+        sources,
+        warnings=[*warnings, *(Warning(note.code, note.message, note.hint) for note in notes)],
+    )
 
 
 def check_photos(concept: ConceptConfig, base: BaseModel, warnings: list[Warning]) -> list[Photo]:
@@ -91,7 +97,8 @@ def check_photos(concept: ConceptConfig, base: BaseModel, warnings: list[Warning
     if concept.prior.enabled and concept.prior.class_images is not None:
         for path in class_images.given_class_images(concept.prior, base):
             load_photo(path, class_crop_config(concept))
-    notes = inspect_photos(photos, concept.instance, token_count).warnings()
+    report = inspect_photos(photos, concept.instance, token_count)
+    notes = (*report.warnings(), *concept_notes(concept, photos))
     warnings += [Warning(note.code, note.message, note.hint) for note in notes]
     return photos
 

@@ -91,7 +91,8 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     optimizer = Optimizer(model.trained, job.config, accelerator)
     watch = LossWatch(dtype)
     updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch)
-    return Training(job, parts, updater, description(job.config, inputs, accelerator.num_processes))
+    described = description(job.config, inputs, accelerator.num_processes)
+    return Training(job, parts, updater, described, sources.photos)
 
 
 def load_model(

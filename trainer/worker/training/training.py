@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ...config.config import Config
+from ...config.config import Config, placed_text
 from ...files.disk import check_space, require_space
+from ...photos.images import Photo
+from ...photos.leftovers import caption_summary
 from ...photos.pictures import save_picture
 from ...runs.control import Stop
 from ...runs.events import Checkpoint, ResultKind, Sample, Started, Status, Warning
@@ -24,6 +26,7 @@ from ..drawing.sampler import Drawer, Sampler, draw_series
 from ..trainable.choice import save_result
 from ..trainable.contract import Stateful
 from ..trainable.model import ModelInTraining
+from ..trainable.origin import Origin
 from . import checkpoint
 from .job import Job
 from .plot import plot_losses
@@ -38,6 +41,7 @@ class Training:
 
     Args:
         described: what the run is made from, as `data.inputs.description` returns it.
+        photos: of each concept.
         saved_step: of the newest checkpoint.
     """
 
@@ -45,6 +49,7 @@ class Training:
     parts: Parts
     updater: Updater
     described: Mapping[str, Any]
+    photos: Sequence[Sequence[Photo]]
     saved_step: int = field(default=0)
 
     @property
@@ -101,7 +106,14 @@ class Training:
             max_train_steps=self.config.training.max_train_steps,
             trainable_parameters=sum(p.numel() for p in trained.parameters()),
             memory_plan=self.updater.memory.plan,
+            captions=" ".join(self.caption_texts()),
         )
+
+    def caption_texts(self) -> Iterator[str]:
+        """Yield how many photos of each concept have captions."""
+        concepts = self.config.concepts
+        for index, (concept, photos) in enumerate(zip(concepts, self.photos, strict=True)):
+            yield placed_text(index, len(concepts), caption_summary(photos, concept.instance))
 
     def stop_is_wanted(self) -> bool:
         """Whether this process or, with several, any other was asked to stop."""
@@ -207,7 +219,9 @@ class Training:
             wanted = wanted.with_name(f"{wanted.stem}-step{step:08d}{wanted.suffix}")
         if not self.is_main_process:
             return wanted, ""
-        return save_result(wanted, self.model.trained, self.config, self.parts.base, step)
+        captions = [[photo.caption for photo in photos] for photos in self.photos]
+        origin = Origin(self.config, self.parts.base, step, captions)
+        return save_result(wanted, self.model.trained, origin)
 
     def check_space(self) -> None:
         """Refuse to start where checkpoints and result will not fit.
