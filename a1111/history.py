@@ -19,6 +19,7 @@ __all__ = ["find_run", "pictures", "run_views"]
 
 MAX_RUNS = 50
 SPECIAL = re.compile(r"[\\()\[\]]")  # syntax in the host's prompts, plain text in the trainer's
+TAG = re.compile(r"<(?=\w+:)")  # begins one that loads a LoRA or another network
 
 
 def newest(folder: Path) -> dict[str, Run]:
@@ -64,7 +65,7 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
-        "prompt": lora_prompt(lora, trigger_prompt(values)) if lora else "",
+        "prompt": lora_prompt(lora, trigger_prompt(values)) if lora and is_name(lora) else "",
         "resumable": state not in ("running", "finished"),
         "pictures": {kind: list(found) for kind, found in pictures(run).items()},
     }
@@ -77,9 +78,18 @@ def trigger_prompt(values: Mapping[str, Any]) -> str:
     return ", ".join(prompt for prompt in prompts if isinstance(prompt, str))
 
 
+def is_name(lora: Path) -> bool:
+    """Return whether a LoRA's name fits into a tag of the host's prompts."""
+    return not set("<>:") & set(lora.stem)
+
+
 def lora_prompt(lora: Path, prompt: str) -> str:
-    """Return a prompt that applies a LoRA in the host."""
-    return f"{SPECIAL.sub(lambda found: chr(92) + found.group(), prompt)} <lora:{lora.stem}:1>"
+    """Return a prompt that applies this LoRA in the host, and nothing else.
+
+    The space after a "<" changes nothing for the text encoder.
+    """
+    plain = TAG.sub("< ", SPECIAL.sub(lambda found: chr(92) + found.group(), prompt))
+    return f"{plain} <lora:{lora.stem}:1>"
 
 
 def pictures(run: Run) -> dict[str, dict[str, Path]]:
