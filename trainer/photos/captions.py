@@ -8,7 +8,7 @@ from ..config.concept import CaptionMode
 from ..errors import ConfigError
 from ..files.input_file import unreadable
 
-__all__ = ["read_caption"]
+__all__ = ["read_caption", "read_text"]
 
 MAX_CAPTION_BYTES = 8 * 1024  # the text encoder reads about 400
 
@@ -32,7 +32,11 @@ def read_caption(path: Path, mode: CaptionMode, instance_prompt: str) -> str:
 
 
 def read_text(file: Path) -> str:
-    """Return a caption file's text, or an empty string if there is no such file."""
+    """Return a caption file's text, or an empty string if there is no such file.
+
+    Raises:
+        ConfigError: it is too long, or not UTF-8.
+    """
     try:
         if not file.is_file():
             return ""

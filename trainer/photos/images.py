@@ -22,7 +22,15 @@ from .heic import open_heic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Photo", "find_photos", "load_photo", "load_photos", "photos_at", "read_photo"]
+__all__ = [
+    "Photo",
+    "find_photos",
+    "load_photo",
+    "load_photos",
+    "photos_at",
+    "read_photo",
+    "starts_like_photo",
+]
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
@@ -175,12 +183,21 @@ def open_header(stream: BinaryIO, path: Path) -> Image:
     stream.seek(0)
     if not head:
         raise ConfigError(f"Photo {path} is empty (0 bytes).", "Copy it again, or remove it.")
-    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+    if is_heic(head):
         return open_heic(stream, path)
     for start, module, reader in READERS:
         if head.startswith(start):
             return getattr(import_module(f"PIL.{module}"), reader)(stream)
     raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
+
+
+def starts_like_photo(head: bytes) -> bool:
+    """Return whether a file with these first 12 bytes may be a photo of a known format."""
+    return is_heic(head) or head.startswith(tuple(start for start, _, _ in READERS))
+
+
+def is_heic(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS
 
 
 def check_bytes(stream: BinaryIO, path: Path) -> None:
