@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,3 +156,28 @@ def test_photos_of_a_folder_on_a_wire_are_looked_at_each_time(server):
     assert len(server.run(wanted)["outputs"]["shown"]["images"]) == 3
     shutil.copy(folder / "photo_0.png", folder / "another.png")
     assert len(server.run(wanted)["outputs"]["shown"]["images"]) == 4
+
+
+def test_a_text_in_a_graph_makes_the_host_look_at_no_other_file(tmp_path):
+    """A patched model's key holds size and time of the files that a graph names."""
+    (tmp_path / "input").mkdir()
+    for name in ("input/mine.png", "secret.png"):
+        (tmp_path / name).touch()
+    names = ["mine.png", str(tmp_path / "input/mine.png"), str(tmp_path / "secret.png"),
+             "../secret.png", str(tmp_path), "/", "//server/share", "a\0b"]  # fmt: skip
+    code = f"""
+import importlib.util, sys
+sys.argv = ["main.py", "--cpu", "--base-directory", {str(tmp_path)!r}]
+sys.path.insert(0, {str(comfy_host.comfy_dir())!r})
+import comfy.options
+comfy.options.enable_args_parsing()
+spec = importlib.util.spec_from_file_location(
+    "pack", {str(PACK / "__init__.py")!r}, submodule_search_locations=[{str(PACK)!r}])
+sys.modules["pack"] = importlib.util.module_from_spec(spec)
+from pack.nodes import places
+print("RESULT", *[places.file_stamp(name) is not None for name in {names!r}])
+"""
+    command = [str(comfy_host.comfy_python()), "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, env=comfy_host.users_env())
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.partition("RESULT ")[2].split() == ["True"] * 2 + ["False"] * 6
