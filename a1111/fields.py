@@ -14,6 +14,7 @@ __all__ = [
     "EXAMPLES",
     "FAMILY_PRESETS",
     "LEARNING",
+    "PATHS",
     "PHOTOS",
     "PRESET_FIELDS",
     "SETTINGS",
@@ -26,6 +27,7 @@ __all__ = [
 
 # From the host's own lists and folders; and what only matters with several subjects.
 NOT_SHOWN = frozenset(["base", "instance_images", "output", "concept_weight"])
+PATHS = ("vae", "class_images")  # settings that name files of this machine
 WORDS = ("instance_prompt", "class_prompt")
 PHOTOS = ("crop_mode", "resolution")
 CLASS_IMAGES = ("num_class_images", "prior_loss_weight")

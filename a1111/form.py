@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
+from modules import shared
 
 from ..trainer.config.fields import field_default, field_help
-from .fields import EXAMPLES, SETTINGS, label
+from .fields import EXAMPLES, PATHS, SETTINGS, label
 
 __all__ = ["kept", "setting_field", "setting_rows"]
 
@@ -29,6 +30,7 @@ def setting_field(name: str) -> Any:
         "label": label(name),
         "info": field_help(spec),
         "elem_id": f"dreambooth_{name}",
+        "visible": name not in PATHS or not shared.cmd_opts.hide_ui_dir_config,
     }
     if spec.choices:
         return kept(gr.Dropdown(list(spec.choices), **shown))

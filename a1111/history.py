@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = ["find_run", "pictures", "run_views"]
 
 MAX_RUNS = 50
 MAX_CARD_BYTES = 1_000_000
+TAG = re.compile(r"<(?=\w+:)")  # begins one that loads a LoRA or another network
 
 
 def newest(folder: Path) -> dict[str, Run]:
@@ -65,7 +67,7 @@ def run_view(run: Run, *, running: bool) -> dict[str, Any]:
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
-        "prompt": lora_prompt(lora, trigger_prompt(lora, values)) if lora else "",
+        "prompt": lora_prompt(lora, trigger_prompt(lora, values)) if lora and is_name(lora) else "",
         "resumable": state not in ("running", "finished"),
         "pictures": {kind: list(found) for kind, found in pictures(run).items()},
     }
@@ -82,9 +84,17 @@ def trigger_prompt(lora: Path, values: Mapping[str, Any]) -> str:
     return escaped(", ".join(prompt for prompt in prompts if isinstance(prompt, str)))[0]
 
 
+def is_name(lora: Path) -> bool:
+    """Return whether a LoRA's name fits into a tag of the host's prompts."""
+    return not set("<>:") & set(lora.stem)
+
+
 def lora_prompt(lora: Path, prompt: str) -> str:
-    """Return a prompt that applies a LoRA in the host."""
-    return f"{prompt} <lora:{lora.stem}:1>".lstrip()
+    """Return a prompt that applies this LoRA in the host, and no other network.
+
+    The space after a "<" changes nothing for the text encoder.
+    """
+    return f"{TAG.sub('< ', prompt)} <lora:{lora.stem}:1>".lstrip()
 
 
 def pictures(run: Run) -> dict[str, dict[str, Path]]:

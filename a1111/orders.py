@@ -18,8 +18,9 @@ from ..trainer.files.atomic import new_folder
 from ..trainer.model_files.identify import require_base
 from ..trainer.runs.orders import Compare, MakeClassImages, Train
 from ..trainer.runs.run import Run
-from .fields import SETTINGS
+from .fields import PATHS, SETTINGS
 from .jobs import Job
+from .reach import Reach
 
 __all__ = [
     "Form",
@@ -37,11 +38,16 @@ COMPARED = 3  # images before and after
 
 @dataclass(frozen=True)
 class Places:
-    """The host's folders, and its checkpoints by the names it lists them under."""
+    """The host's folders, and its checkpoints by the names it lists them under.
+
+    Args:
+        reach: which other files the tab's fields may name.
+    """
 
     runs: Path
     loras: Path
     checkpoints: Mapping[str, str]
+    reach: Reach
 
     @property
     def uploads(self) -> Path:
@@ -59,9 +65,17 @@ class Form:
     name: str
     values: Mapping[str, Any]
 
-    def settings(self) -> dict[str, Any]:
-        """Return the fields as values of settings, not yet checked."""
-        return {name: from_field(SETTINGS[name], value) for name, value in self.values.items()}
+    def settings(self, reach: Reach) -> dict[str, Any]:
+        """Return the fields as values of settings, of which only the paths are checked yet.
+
+        Raises:
+            ConfigError: a field names a file that it may not name.
+        """
+        values = {name: from_field(SETTINGS[name], value) for name, value in self.values.items()}
+        for name in PATHS:
+            if isinstance(values.get(name), str):
+                reach.check(name, values[name])
+        return values
 
 
 def base_path(places: Places, name: str, vae: str | None) -> str:
@@ -88,7 +102,8 @@ def instance_config(form: Form, places: Places) -> InstanceConfig:
     Raises:
         ConfigError: there are no photos, or a setting is invalid.
     """
-    return read_group(InstanceConfig, {**form.settings(), "instance_images": sources(form, places)})
+    settings = form.settings(places.reach)
+    return read_group(InstanceConfig, {**settings, "instance_images": sources(form, places)})
 
 
 def sources(form: Form, places: Places) -> tuple[str, ...]:
@@ -99,6 +114,7 @@ def sources(form: Form, places: Places) -> tuple[str, ...]:
 
         return (str(photos.keep(form.uploads, places.uploads)),)
     folder = Path(named).expanduser()
+    places.reach.check("folder", str(folder))
     if not folder.is_absolute() or not folder.is_dir():
         raise ConfigError(f"There is no folder {named!r:.200}.", "Enter the full path of a folder.")
     return (str(folder),)
@@ -114,7 +130,7 @@ def train_job(form: Form, places: Places) -> Job:
 
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")
-    settings = form.settings()
+    settings = form.settings(places.reach)
     config = Config.from_values(
         {
             **settings,
@@ -145,7 +161,7 @@ def class_images_job(form: Form, places: Places) -> Job:
     Raises:
         ConfigError: a field is missing or invalid.
     """
-    settings = form.settings()
+    settings = form.settings(places.reach)
     require_class_images(read_group(PriorConfig, settings))
     settings["base"] = base_path(places, form.base, settings.get("vae"))
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -14,8 +15,9 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import names, write_atomic
 from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.photos.captions import is_caption_name, read_text
 from ..trainer.photos.crops import crops_of
-from ..trainer.photos.images import Photo, load_photos
+from ..trainer.photos.images import Photo, load_photos, starts_like_photo
 from ..trainer.photos.report import Note, Report, inspect_photos
 from ..trainer.prompts.tokenizer import token_count
 
@@ -27,6 +29,7 @@ __all__ = ["Look", "keep", "look_at"]
 MAX_PHOTOS = 1000
 SHOWN = 64  # crops in the preview; all of them could be gigabytes
 GIVE_PHOTOS = "Drop photos into the field, or enter a folder."
+GIVE_FORMATS = "Add JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos, and captions in .txt files."
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     The host clears its own uploads from time to time, but a run may be resumed much later.
 
     Raises:
-        ConfigError: there are no files, too many, one is missing, or all of them are empty.
+        ConfigError: there are no photos, too many files, one is missing or neither a photo nor a
+            caption, or all of them are empty.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
@@ -54,6 +58,7 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
             raise ConfigError(f"Photo {path.name!r:.99} is missing.", "Upload it again.")
     if not any(path.stat().st_size for path in uploads):
         raise ConfigError("Photos are still uploading.", "Try again when they finish.")
+    check_contents(uploads)
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"
@@ -67,6 +72,38 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     return folder
 
 
+def check_contents(uploads: Sequence[Path]) -> None:
+    """Refuse files that do not start like a photo and are no caption."""
+    captions = [path for path in uploads if is_caption_name(path)]
+    if len(captions) == len(uploads):
+        raise ConfigError("There are no photos, only captions.", GIVE_PHOTOS)
+    for path in uploads:
+        if path in captions:
+            check_caption(path)
+        elif not starts_like_photo(first_bytes(path)):
+            raise ConfigError(f"{path.name!r:.99} is not a photo of a known format.", GIVE_FORMATS)
+
+
+def check_caption(path: Path) -> None:
+    try:
+        read_text(path)
+    except ConfigError as error:
+        raise short(error, [path.parent]) from error
+
+
+def first_bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(12)
+
+
+def short(error: ConfigError, folders: Iterable[str | Path]) -> ConfigError:
+    """Return an error that does not tell in which of these folders its file is."""
+    text = error.message
+    for folder in folders:
+        text = text.replace(f"{folder}{os.sep}", "")
+    return ConfigError(text, error.hint)
+
+
 def look_at(config: InstanceConfig) -> Look:
     """Load and check the photos; return the first training crops and the report.
 
@@ -74,7 +111,11 @@ def look_at(config: InstanceConfig) -> Look:
         ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
     skipped: list[ConfigError] = []
-    photos = load_photos(config, skipped.append)
+    folders = config.instance_images
+    try:
+        photos = load_photos(config, lambda error: skipped.append(short(error, folders)))
+    except ConfigError as error:
+        raise short(error, folders) from error
     report = inspect_photos(photos, config, token_count)
     crops = islice(named_crops(photos, config), SHOWN)
     return Look(list(crops), report_html(report, skipped))

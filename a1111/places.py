@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import tempfile
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from modules import paths, sd_models, shared
 from modules.paths_internal import default_output_dir
 
+from ..trainer.errors import ConfigError
+from ..trainer.files.containment import is_below
 from .orders import Places
+from .reach import Reach
 
-__all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder"]
+__all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder", "uploaded_file"]
 
 
 def places() -> Places:
     """Return the host's current folders and checkpoints."""
-    return Places(runs_folder(), loras_folder(), checkpoints())
+    return Places(runs_folder(), loras_folder(), checkpoints(), reach())
+
+
+def reach() -> Reach:
+    """Return what the tab's fields may name.
+
+    A host that only this machine can reach lets its page install extensions, so there the page is
+    for its owner. Otherwise it may read what the host's own server hands out.
+    """
+    options = shared.cmd_opts
+    shown = tuple(Path(folder) for folder in options.gradio_allowed_path)
+    return Reach(not options.hide_ui_dir_config, shown if options.webui_is_non_local else None)
+
+
+def uploaded_file(file: Any) -> Path:
+    """Return a file of the upload field.
+
+    gradio 3 copies any file that a request names, and tells its path as `orig_name`.
+
+    Raises:
+        ConfigError: the file was not uploaded.
+    """
+    path = getattr(file, "name", file)
+    given = getattr(file, "orig_name", path)
+    if not is_below(Path(given), [upload_folder()]):
+        name = PureWindowsPath(given).name
+        raise ConfigError(f"{name!r:.99} was not uploaded.", "Add it to the field again.")
+    return Path(path)
+
+
+def upload_folder() -> Path:
+    """Return where gradio keeps uploads."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio"))
 
 
 def runs_folder() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from modules import shared
 
 from ..trainer.environment import environment
@@ -15,12 +15,12 @@ from ..trainer.errors import ConfigError
 from ..trainer.runs.history import past_run
 from . import history
 from .device import WebUI
-from .gate import Gate
+from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
 from .places import places, runs_folder
 
-__all__ = ["add_routes", "new_key"]
+__all__ = ["add_routes", "check_key", "new_key"]
 
 PREFIX = "/dreambooth"
 HEADERS = {
@@ -28,13 +28,30 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+ELSEWHERE = (
+    "The DreamBooth tab only answers the host's own page. If this is your own address, start the "
+    "host with --cors-allow-origins and it, as in --cors-allow-origins=https://my.site."
+)
 keys: list[str] = []  # one: the key of the page being built
 
 
-def new_key() -> str:
-    """Create the secret of the page being built, and return it."""
+def new_key() -> None:
+    """Create the secret of the page being built.
+
+    The page asks for it by a request, whose origin is checked, so it is not a part of the page:
+    another site whose name leads to this machine could read that.
+    """
     keys[:] = [secrets.token_urlsafe(16)]
-    return keys[0]
+
+
+def check_key(given: object) -> None:
+    """Refuse a click on the tab that does not come from the page.
+
+    Raises:
+        ConfigError: the key is not the page's.
+    """
+    if not (isinstance(given, str) and matches(given, keys)):
+        raise ConfigError("This page is not the host's current one.", "Reload it.")
 
 
 def add_routes(demo: Any, app: FastAPI) -> None:
@@ -44,16 +61,29 @@ def add_routes(demo: Any, app: FastAPI) -> None:
     server: Any = app  # gradio's app, with accounts and sessions
     accounts = (shared.cmd_opts.api_auth or "").split(",")
     gate = Gate(server.auth is not None, server.tokens, tuple(filter(None, accounts)), keys[0])
+    site = own_site(page_login=gate.page_login)
+
+    def from_site(request: Request) -> None:
+        if not site.is_own(request):
+            raise HTTPException(403, ELSEWHERE)
+
+    def sees_page(request: Request) -> None:
+        from_site(request)
+        if not gate.sees_page(request):
+            raise HTTPException(401, "Not authenticated")
 
     def admitted(request: Request) -> None:
+        from_site(request)
         if not gate.admits(request):
             raise HTTPException(401, "Not authenticated")
 
     def from_page(request: Request) -> None:
         admitted(request)
         if not gate.from_page(request):
-            raise HTTPException(403, "Only the DreamBooth tab may do this.")
+            raise HTTPException(403, "Only the DreamBooth tab may do this. Reload the page.")
 
+    depends = [Depends(sees_page)]
+    app.add_api_route(f"{PREFIX}/key", key, methods=["GET"], dependencies=depends)
     answers = {"state": state, "runs": runs, "runs/{run}/{kind}/{name}": picture}
     for path, answer in answers.items():
         depends = [Depends(admitted)]
@@ -62,6 +92,23 @@ def add_routes(demo: Any, app: FastAPI) -> None:
     for path, do in requests.items():
         depends = [Depends(from_page)]
         app.add_api_route(f"{PREFIX}/{path}", do, methods=["POST"], dependencies=depends)
+
+
+def own_site(*, page_login: bool) -> Site:
+    """Return the addresses of the host's page.
+
+    A name that another site has pointed to this machine is only told from the host's own where
+    the host is for this machine alone. A login makes it harmless: it is not kept for that name.
+    """
+    options = shared.cmd_opts
+    origins = tuple(filter(None, (options.cors_allow_origins or "").split(",")))
+    any_name = page_login or options.webui_is_non_local
+    return Site(any_name, origins, options.cors_allow_origins_regex)
+
+
+def key() -> JSONResponse:
+    """Return the page's key."""
+    return JSONResponse({"key": keys[0]}, headers=HEADERS)
 
 
 async def state() -> dict[str, Any]:

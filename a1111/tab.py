@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,20 +20,22 @@ from .device import WebUI
 from .form import kept, setting_field, setting_rows
 from .jobs import JOBS
 from .orders import Form
-from .places import checkpoints, current_checkpoint, places
-from .routes import new_key
+from .places import checkpoints, current_checkpoint, places, uploaded_file
+from .routes import check_key, new_key
 
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
 FILE_TYPES = ["image", ".heic", ".heif", ".txt", ".caption", ".cap"]
-PANEL = '<div id="dreambooth_{}" data-key="{}"></div>'
+PANEL = '<div id="dreambooth_{}"></div>'
+WITH_KEY = "dreamboothDom.withKey"  # puts the page's key before the inputs
 
 
 def make_tab() -> list[tuple[Any, str, str]]:
     """Build the tab; return it as the host expects."""
     with gr.Blocks(analytics_enabled=False) as tab:
-        key = new_key()
+        new_key()
+        key = kept(gr.Textbox(visible=False))
         with gr.Row(elem_id="dreambooth_columns"):
             with gr.Column(scale=6):
                 found = photo_group() | model_group() | settings_group()
@@ -43,9 +44,9 @@ def make_tab() -> list[tuple[Any, str, str]]:
             with gr.Column(scale=5, elem_id="dreambooth_result"):
                 train = kept(gr.Button("Train", variant="primary", elem_id="dreambooth_train"))
                 answer = kept(gr.HTML("", elem_id="dreambooth_answer"))
-                kept(gr.HTML(PANEL.format("live", escape(key))))
-                kept(gr.HTML(PANEL.format("runs", "")))
-        connect(found, train, answer)
+                kept(gr.HTML(PANEL.format("live")))
+                kept(gr.HTML(PANEL.format("runs")))
+        connect(found | {"key": key}, train, answer)
         connect_bases(found, tab)
     return [(tab, "DreamBooth", "dreambooth")]
 
@@ -151,12 +152,12 @@ def advanced_groups() -> dict[str, Any]:
 
 def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     """Connect the buttons, the uploads and the presets."""
-    inputs = [found[name] for name in (*FIRST, *fields.SHOWN)]
+    inputs = [found[name] for name in ("key", *FIRST, *fields.SHOWN)]
     shown = [found["crops"], found["report"]]
-    found["look"].click(look, inputs, shown)
+    found["look"].click(look, inputs, shown, _js=WITH_KEY)
     found["uploads"].change(None, None, shown, _js="dreamboothDom.photosChanged")
-    train.click(start_training, inputs, [answer])
-    found["make"].click(start_class_images, inputs, [answer])
+    train.click(start_training, inputs, [answer], _js=WITH_KEY)
+    found["make"].click(start_class_images, inputs, [answer], _js=WITH_KEY)
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
     found["preset"].change(None, [found["preset"]], filled, _js=fill_in())
 
@@ -172,40 +173,45 @@ def connect_bases(found: dict[str, Any], tab: Any) -> None:
     refreshed.then(choose_base, chosen, described)
 
 
-def read_form(values: tuple[Any, ...]) -> Form:
-    """Read the inputs, in the order of `connect`."""
+def read_form(key: object, values: tuple[Any, ...]) -> Form:
+    """Read the inputs, in the order of `connect`.
+
+    Raises:
+        ConfigError: another page has sent them, or a file was not uploaded.
+    """
+    check_key(key)
     given = dict(zip((*FIRST, *fields.SHOWN), values, strict=True))
-    uploads = [Path(getattr(file, "name", file)) for file in given["uploads"] or []]
+    uploads = [uploaded_file(file) for file in given["uploads"] or []]
     return Form(
         uploads, given["folder"] or "", given["base"] or "", given["name"] or "",
         {name: given[name] for name in fields.SHOWN},
     )  # fmt: skip
 
 
-def look(*values: Any) -> tuple[Any, str]:
+def look(key: object, *values: Any) -> tuple[Any, str]:
     """Return the preview of the training crops, and the report."""
     from . import photos  # here, to keep the host's start fast
 
     try:
-        found = photos.look_at(orders.instance_config(read_form(values), places()))
+        found = photos.look_at(orders.instance_config(read_form(key, values), places()))
     except ConfigError as error:
         return gr.update(value=[], visible=False), problem(error)
     return gr.update(value=list(found.crops), visible=True), found.report
 
 
-def start_training(*values: Any) -> str:
+def start_training(key: object, *values: Any) -> str:
     """Start a training and return immediately; the page polls for progress."""
     try:
-        JOBS.start(lambda: orders.train_job(read_form(values), places()), WebUI())
+        JOBS.start(lambda: orders.train_job(read_form(key, values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""
 
 
-def start_class_images(*values: Any) -> str:
+def start_class_images(key: object, *values: Any) -> str:
     """Start generating class images."""
     try:
-        JOBS.start(lambda: orders.class_images_job(read_form(values), places()), WebUI())
+        JOBS.start(lambda: orders.class_images_job(read_form(key, values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""

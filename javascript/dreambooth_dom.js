@@ -39,6 +39,15 @@ const dreamboothDom = (() => {
   }
 
   /**
+   * Called by gradio when a button is clicked: put the page's key before the other inputs.
+   * @param {unknown} _key
+   * @param {unknown[]} inputs
+   */
+  function withKey(_key, ...inputs) {
+    return [document.getElementById("dreambooth_live")?.dataset.key ?? "", ...inputs];
+  }
+
+  /**
    * @param {string} name
    * @param {unknown} detail
    */
@@ -46,5 +55,5 @@ const dreamboothDom = (() => {
     document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
   }
 
-  return { element, button, picture, emit };
+  return { element, button, picture, withKey, emit };
 })();

@@ -87,7 +87,9 @@
   for (const name of ["problem", "lost"]) {
     document.addEventListener(`dreambooth:${name}`, (event) => {
       const text = /** @type {CustomEvent} */ (event).detail;
-      if (parts) parts[name === "lost" ? "text" : "problem"].textContent = text;
+      const panel = document.getElementById("dreambooth_live");
+      const shown = parts ?? (panel && build(panel));
+      if (shown) shown[name === "lost" ? "text" : "problem"].textContent = text;
     });
   }
 })();

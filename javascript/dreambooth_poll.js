@@ -5,6 +5,8 @@
   const BUSY_MS = 1000;
   const IDLE_MS = 3000;
   const ANSWER_MS = 20000;
+  const LOST = "The host is not responding; trying again. Training continues or has been saved.";
+  class Refused extends Error {}
   let seen = "";
   /** @type {number | undefined} */
   let timer;
@@ -21,8 +23,15 @@
     const response = await fetch(`dreambooth/${path}`, {
       method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
     });
-    if (!response.ok) throw new Error(`The host answered with status ${response.status}. Reload the page.`);
-    return response.json();
+    if (response.ok) return response.json();
+    if (response.status === 403) throw new Refused((await response.json()).detail);
+    throw new Error(`The host answered with status ${response.status}. Reload the page.`);
+  }
+
+  /** Ask for the page's key once; it is not in the page, which another site might read. */
+  async function getKey() {
+    const live = /** @type {HTMLElement} */ (panel());
+    if (!live.dataset.key) live.dataset.key = (await ask("key")).key;
   }
 
   /** Update the list of runs when a job starts, finishes its first step, or ends. */
@@ -38,13 +47,14 @@
     let wait = IDLE_MS;
     try {
       if (panel()) {
+        await getKey();
         const { job } = await ask("state");
         emit("state", job);
         await showRuns(job);
         if (job && !job.end) wait = BUSY_MS;
       }
-    } catch {
-      emit("lost", "The host is not responding; trying again. Training continues or has been saved.");
+    } catch (error) {
+      emit("lost", error instanceof Refused ? error.message : LOST);
     }
     window.clearTimeout(timer);
     timer = window.setTimeout(poll, wait);

@@ -17,7 +17,7 @@ from ..trainer.photos.class_set import ClassSet, class_set
 from . import places
 from .base import Wires, find_base
 from .class_sets import complete, report_text, shaping_settings
-from .fields import CLASS_SETTINGS, SETTINGS
+from .fields import CLASS_SETTINGS, SETTINGS, chosen_inputs
 from .inputs import ClassSetType, setting_input
 from .page import Page
 from .pictures import read_tensors, write_picture
@@ -83,7 +83,8 @@ def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int
     Raises:
         ConfigError: a value is invalid.
     """
-    values = {CLASS_SETTINGS[name]: value for name, value in given.items()}
+    own = chosen_inputs(given, CLASS_SETTINGS)
+    values = {CLASS_SETTINGS[name]: value for name, value in own.items()}
     prior, side = read_group(PriorConfig, values), values["resolution"]
     check_value(SETTINGS["resolution"], side)
     if not prior.class_prompt.strip():

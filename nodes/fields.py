@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..trainer.config.config import all_settings
 from ..trainer.config.settings import Setting, check_value
@@ -17,6 +18,7 @@ __all__ = [
     "TRAIN_BASIC",
     "TRAIN_SETTINGS",
     "check_choice",
+    "chosen_inputs",
 ]
 
 FROM_WIRES = frozenset(
@@ -42,6 +44,11 @@ CLASS_SETTINGS = {  # by the names of ComfyUI's own sampler inputs
     "steps": "class_inference_steps",
     "cfg": "class_guidance_scale",
 }
+
+
+def chosen_inputs(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the inputs with these names: a graph may link others too, which no one has checked."""
+    return {name: given[name] for name in names if name in given}
 
 
 def check_choice(name: str, value: object, options: Sequence[str]) -> None:

@@ -80,6 +80,7 @@ class LoRALoader(io.ComfyNode):
         strength_model: float,
         strength_clip: float,
         lora: TrainedLora | None = None,
+        **_: Any,
     ) -> io.NodeOutput:
         check_value(replace(STRENGTH, name="strength_model"), strength_model)
         check_value(replace(STRENGTH, name="strength_clip"), strength_clip)

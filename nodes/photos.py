@@ -12,15 +12,15 @@ from torch import Tensor
 
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.config.config import read_group
-from ..trainer.config.settings import check_text
+from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
 from . import places
-from .fields import PHOTO_ADVANCED, PHOTO_BASIC
+from .fields import PHOTO_ADVANCED, PHOTO_BASIC, SETTINGS, chosen_inputs
 from .inputs import InstanceSetType, advanced_inputs, setting_inputs
 from .page import Page
 from .pictures import to_tensor
-from .wires import InstanceSet
+from .wires import InstanceSet, require_kind
 
 if TYPE_CHECKING:
     from .photo_set import PhotoSet
@@ -31,10 +31,9 @@ MAX_PHOTOS = 1000  # loading them cannot be canceled
 SHOWN = 64  # crops in the preview and output; all of them could be gigabytes
 PHOTO_HELP = "Photos of the subject. Click the button below, or drop files on the node."
 FOLDER_HELP = (
-    "Folder of photos to use instead of uploads: a full path, or a folder name in ComfyUI's input "
-    "folder."
+    "Folder of photos to use instead of uploads: a folder name in ComfyUI's input folder, or the "
+    "full path of a folder that is listed in extra_model_paths.yaml."
 )
-
 
 SET_HELP = (
     "Another Load Instance Images: both subjects are trained together. Give each its own rare word."
@@ -83,11 +82,13 @@ class LoadInstanceImages(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, photos: Any = "", folder: str | None = "", **_: Any) -> str:
+    def fingerprint_inputs(cls, photos: Any = "", folder: Any = "", **_: Any) -> str | float:
         from .photo_set import find_photos  # here, to keep ComfyUI's start fast
 
+        if photos is None or folder is None:  # over a wire, which is not known yet
+            return float("nan")
         try:
-            return contents_key(find_photos(sources(photos, folder or "")))
+            return contents_key(find_photos(sources(photos, folder)))
         except (ConfigError, OSError, ValueError) as error:
             return str(error)  # execute reports it
 
@@ -101,9 +102,12 @@ class LoadInstanceImages(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         page = Page(cls.hidden.unique_id)
-        check_text("class_prompt", class_prompt)
+        check_value(SETTINGS["class_prompt"], class_prompt)
+        if instance_set is not None:
+            require_kind(InstanceSet, "instance_set", instance_set)
         images = tuple(str(path) for path in sources(photos, folder))
-        config = read_group(InstanceConfig, {"instance_images": images, **settings})
+        own = chosen_inputs(settings, (*PHOTO_BASIC, *PHOTO_ADVANCED))
+        config = read_group(InstanceConfig, {**own, "instance_images": images})
         if not config.instance_prompt.strip():
             hint = 'Name the subject by a rare word, as in "a photo of sks dog".'
             raise ConfigError("instance_prompt is empty.", hint)
@@ -132,19 +136,23 @@ def uploaded_names() -> list[str]:
     return ["", *folder_paths.filter_files_content_types(names, ["image"])]
 
 
-def sources(photos: Any, folder: str) -> list[Path]:
+def sources(photos: Any, folder: Any) -> list[Path]:
     """Return the folder, or else the uploaded files.
 
     Raises:
-        ConfigError: there are no photos, too many, or one is missing.
+        ConfigError: there are no photos, too many, one is missing, or a file may not be read.
     """
-    from .photo_set import photos_at
+    from .photo_set import CaptionFiles, photos_at
 
+    if not isinstance(folder, str):
+        raise ConfigError(f"folder is {folder!r:.80}.", "Set it to the name of a folder.")
     given = [places.photo_folder(folder)] if folder.strip() else uploaded_photos(photos)
     found = [photo for source in given for photo in photos_at(source)]
     if len(found) > MAX_PHOTOS:
         hint = f"Use at most {MAX_PHOTOS:,}; 3 to 20 work best for a subject."
         raise ConfigError(f"There are {len(found):,} photos.", hint)
+    captions = CaptionFiles()
+    places.check_readable(file for path in found for file in (path, *captions.of(path)))
     return given
 
 

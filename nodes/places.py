@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import folder_paths
 
 from ..trainer.errors import ConfigError
+from ..trainer.files.containment import first_outside
 
 __all__ = [
     "cache_folder",
+    "check_readable",
     "file_stamp",
     "loras_folder",
     "model_file",
@@ -20,6 +22,9 @@ __all__ = [
     "runs_folder",
     "uploaded_file",
 ]
+
+# The machine's owner lists further folders under this key of ComfyUI's extra_model_paths.yaml.
+LISTED = "dreambooth_images"
 
 
 def runs_folder() -> Path:
@@ -82,11 +87,42 @@ def is_there(check: Callable[[], bool]) -> bool:
         return False
 
 
+def readable_folders() -> list[Path]:
+    """Return the folders that a graph may read: those ComfyUI itself shows to every page, and more.
+
+    Anyone who reaches the server may queue a graph, so the owner's list counts, not the graph.
+    """
+    shown = (
+        folder_paths.get_input_directory(),
+        folder_paths.get_output_directory(),
+        folder_paths.get_temp_directory(),
+    )
+    listed, _ = folder_paths.folder_names_and_paths.get(LISTED, ([], set()))
+    return [Path(folder) for folder in (*shown, *listed)]
+
+
+def check_readable(paths: Iterable[Path]) -> None:
+    """Refuse paths that are not below a folder that a graph may read, links included.
+
+    Raises:
+        ConfigError: names the first of them, and what the machine's owner can do.
+    """
+    outside = first_outside(paths, readable_folders())
+    if outside is not None:
+        raise ConfigError(
+            f"{str(outside):.300} is outside of the folders that workflows may read.",
+            "Use the upload button, or move the photos below "
+            f"{folder_paths.get_input_directory()}. The owner of this computer can also list "
+            'their folder in ComfyUI\'s extra_model_paths.yaml: a line "photos:", below it the '
+            f'indented line "{LISTED}: FULL PATH"; then restart ComfyUI.',
+        )
+
+
 def photo_folder(text: str) -> Path:
     """Return a folder given by the user: a full path, or a name in ComfyUI's input folder.
 
     Raises:
-        ConfigError: the folder does not exist, or is a network path.
+        ConfigError: the folder does not exist, is a network path, or may not be read.
     """
     root = Path(folder_paths.get_input_directory())
     name = text.strip().strip('"')
@@ -99,10 +135,11 @@ def photo_folder(text: str) -> Path:
         path = root / Path(name).expanduser()
     except RuntimeError:  # "~name" with an unknown user
         path = root / name
+    check_readable([path])
     if not is_there(path.is_dir):
         raise ConfigError(
             f"There is no folder {str(path):.200}.",
-            f"Set folder to a full path, or to the name of a folder in {root}.",
+            f"Set folder to the name of a folder in {root}, or to a full path.",
         )
     return path
 
@@ -119,8 +156,9 @@ def model_file(folder: str, name: str) -> Path | None:
 def file_stamp(text: str) -> Any:
     """Return size and time of the model or input file that a text names; None if it names none."""
     candidates = [model_file(folder, text) for folder in folder_paths.folder_names_and_paths]
-    if not is_network_path(text):
-        candidates.append(Path(folder_paths.get_input_directory()) / text)
+    given = Path(folder_paths.get_input_directory()) / text
+    if not is_network_path(text) and first_outside([given], readable_folders()) is None:
+        candidates.append(given)
     for path in candidates:
         if path is not None and is_there(path.exists):
             files = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from ..trainer.config.settings import Setting, check_text, check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.pictures import Row, labelled_grid
 from .base import Wires
-from .fields import SETTINGS
+from .fields import SETTINGS, chosen_inputs
 from .inputs import setting_input
 from .pictures import to_picture, to_tensor
 from .prompts import filled_prompts
@@ -89,6 +89,7 @@ class Sample(io.ComfyNode):
         trigger: str = "",
         **sampler: Any,
     ) -> io.NodeOutput:
+        sampler = chosen_inputs(sampler, (spec.name for spec in fields(Sampler)))
         check_numbers({"num_images": num_images, "seed": seed, **sampler})
         check_text("negative_prompt", negative_prompt)
         lines = filled_prompts(prompts, trigger)

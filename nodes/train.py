@@ -12,10 +12,10 @@ from ..trainer.environment.environment import check_ready
 from ..trainer.errors import ConfigError
 from . import job, places
 from .base import Wires, find_base
-from .fields import TRAIN_ADVANCED, TRAIN_BASIC
+from .fields import TRAIN_ADVANCED, TRAIN_BASIC, TRAIN_SETTINGS, chosen_inputs
 from .inputs import ClassSetType, InstanceSetType, LoraType, advanced_inputs, setting_inputs
 from .page import Page
-from .wires import ClassImages, InstanceSet
+from .wires import ClassImages, InstanceSet, require_kind
 
 __all__ = ["NODES"]
 
@@ -107,11 +107,15 @@ class DreamBoothTrain(io.ComfyNode):
     ) -> io.NodeOutput:
         from . import training  # here, to keep ComfyUI's start fast
 
+        require_kind(InstanceSet, "instance_set", instance_set)
+        if class_set is not None:
+            require_kind(ClassImages, "class_set", class_set)
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
         page.text("Checking the model …")
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
-        values = job.with_preset(job.setting_values(settings), preset)
+        own = chosen_inputs(settings, TRAIN_SETTINGS)
+        values = job.with_preset(job.setting_values(own), preset)
         output = job.output_path(places.loras_folder(), output_name)
         config = job.make_config(values, base, instance_set, class_set, output)
         training.show_notes(page, base, preset, instance_set)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..trainer.config.concept import InstanceConfig
+from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256
 
-__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedLora"]
+__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedLora", "require_kind"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,17 @@ class TrainedLora:
     path: Path
     trigger: str
     family: str
+
+
+SOURCES = {InstanceSet: "Load Instance Images", ClassImages: "Generate Class Images"}
+
+
+def require_kind(kind: type, name: str, value: object) -> None:
+    """Refuse what does not come from our own node: a graph may put any value on a wire.
+
+    Raises:
+        ConfigError: names the input and the node to connect to it.
+    """
+    if not isinstance(value, kind):
+        source = SOURCES[kind]
+        raise ConfigError(f"The {name} input does not come from {source}.", "Connect that node.")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ history = pack_module("a1111.history")
 jobs = pack_module("a1111.jobs")
 orders = pack_module("a1111.orders")
 photos_module = pack_module("a1111.photos")
+reach = pack_module("a1111.reach")
 environment = pack_module("trainer.environment.environment")
 events = pack_module("trainer.runs.events")
 files = pack_module("trainer.files.atomic")
 ConfigError = pack_module("trainer.errors").ConfigError
 Run = pack_module("trainer.runs.run").Run
+token_ids = pack_module("trainer.prompts.tokenizer").encode
 past_run = pack_module("trainer.runs.history").past_run
 HOSTILE = "<img src=x onerror=alert(1)>"
+OWNER = reach.Reach(True, None)  # the page is for this machine's own user
 
 
 def test_every_setting_is_a_field_of_the_tab_or_comes_from_the_host():
@@ -63,7 +66,7 @@ def test_a_preset_fills_in_every_field_that_any_preset_knows():
 
 
 def test_host_free_modules_import_nothing_of_the_host():
-    own = {"fields", "gate", "history", "jobs", "orders", "photos"}
+    own = {"fields", "gate", "history", "jobs", "orders", "photos", "reach"}
     for name in own:
         text = (PACK / "a1111" / f"{name}.py").read_text("utf-8")
         assert not re.search(r"^\s*(import|from) (modules|gradio|fastapi)\b", text, re.M), name
@@ -83,7 +86,8 @@ def test_the_script_is_short_and_javascript_has_one_global():
 @pytest.fixture
 def places(tmp_path: Path, tiny_checkpoint: CheckpointMaker):
     checkpoint = tiny_checkpoint("sd1")
-    return orders.Places(tmp_path / "runs", tmp_path / "loras", {"tiny": str(checkpoint)})
+    named = {"tiny": str(checkpoint)}
+    return orders.Places(tmp_path / "runs", tmp_path / "loras", named, OWNER)
 
 
 def first_value(spec: Any) -> object:
@@ -143,7 +147,7 @@ def test_bad_fields_are_named_and_nothing_is_left(places, photos, changes, messa
 
 def test_without_checkpoints_the_error_says_where_to_put_one(places, photos):
     with pytest.raises(ConfigError, match="No checkpoint found. Put"):
-        orders.train_job(form(photos), orders.Places(places.runs, places.loras, {}))
+        orders.train_job(form(photos), replace(places, checkpoints={}))
 
 
 def test_a_checkpoint_of_another_kind_is_named(places, photos, tmp_path):
@@ -156,7 +160,7 @@ def test_a_checkpoint_of_another_kind_is_named(places, photos, tmp_path):
     ).encode()  # fmt: skip
     sd3 = tmp_path / "sd3.safetensors"
     sd3.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
-    other = orders.Places(places.runs, places.loras, {"tiny": str(sd3)})
+    other = replace(places, checkpoints={"tiny": str(sd3)})
     with pytest.raises(ConfigError, match="SD3"):
         orders.train_job(form(photos), other)
 
@@ -192,6 +196,91 @@ def test_photos_that_are_still_uploading_are_not_trained(places, tmp_path):
     empty.touch()
     with pytest.raises(ConfigError, match="still uploading"):
         orders.train_job(form("", (empty, empty)), places)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----"), ("passwd.png", b"root:x:0:0:root"),
+        ("empty.png", b""), ("photo.jpg", b"<html>"), ("sound.png", b"OggS" + bytes(40)),
+        ("latin.txt", b"caf\xe9"), ("database.txt", b"SQLite format 3\0"),
+        ("long.txt", b"a" * 9000),
+    ],
+)  # fmt: skip
+def test_only_photos_and_captions_are_kept_and_errors_do_not_say_where(
+    places, photos, tmp_path, name, content
+):
+    other = tmp_path / name
+    other.write_bytes(content)
+    uploads = (photos / "photo_0.png", other)
+    with pytest.raises(ConfigError, match=re.escape(name)) as caught:
+        orders.instance_config(form("", uploads), places)
+    assert str(tmp_path) not in str(caught.value)
+    assert not places.uploads.exists()
+
+
+def test_captions_alone_are_no_photos(places, tmp_path):
+    caption = tmp_path / "a.txt"
+    caption.write_text("a photo of sks dog")
+    with pytest.raises(ConfigError, match="only captions"):
+        orders.instance_config(form("", (caption,)), places)
+
+
+def test_the_preview_of_damaged_uploads_does_not_say_where_they_are(places, photos, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes((photos / "photo_0.png").read_bytes()[:200])
+    uploads = (photos / "photo_1.png", damaged)
+    with pytest.raises(ConfigError, match="damaged.png cannot be read") as caught:
+        photos_module.look_at(orders.instance_config(form("", uploads), places))
+    assert str(tmp_path) not in str(caught.value)
+    skipping = form("", uploads, bad_images="skip")
+    look = photos_module.look_at(orders.instance_config(skipping, places))
+    assert "damaged.png cannot be read" in look.report
+    assert str(tmp_path) not in look.report
+
+
+def test_every_setting_that_is_a_path_is_checked():
+    values = {spec.name: "/x" for spec in fields.SETTINGS.values() if spec.type in (str, tuple)}
+    values |= {name: spec.choices[0] for name, spec in fields.SETTINGS.items() if spec.choices}
+    values |= {"output": "/x.safetensors", "background": "#ffffff"}
+    config = pack_module("trainer.config.config").Config.from_values(values)
+    moved = config.flat_with_paths(lambda path: f"moved{path}")
+    paths = {name for name, value in config.flat().items() if moved[name] != value}
+    assert paths == set(fields.PATHS) | fields.NOT_SHOWN & {"base", "instance_images", "output"}
+
+
+@pytest.mark.parametrize("name", ["folder", "vae", "class_images"])
+@pytest.mark.parametrize(
+    ("some", "message"),
+    [
+        (reach.Reach(False, None), "--hide-ui-dir-config"),
+        (reach.Reach(False, (Path("/"),)), "--hide-ui-dir-config"),
+        (reach.Reach(True, ()), "--gradio-allowed-path"),
+        (reach.Reach(True, (Path("/nowhere"),)), "--gradio-allowed-path"),
+    ],
+    ids=str,
+)
+def test_a_path_that_the_host_does_not_hand_out_is_refused(places, photos, name, some, message):
+    given = form(**{"folder": photos, "class_prompt": "a dog", name: str(photos)})
+    with pytest.raises(ConfigError, match=f"{name} .*{message}"):
+        orders.train_job(given, replace(places, reach=some))
+    if name != "folder":
+        with pytest.raises(ConfigError, match=f"{name} .*{message}"):
+            orders.class_images_job(given, replace(places, reach=some))
+    assert not places.runs.exists()
+
+
+def test_folders_that_the_host_hands_out_may_be_named_and_fields_may_be_empty(places, photos):
+    inside = replace(places, reach=reach.Reach(True, (Path("/nowhere"), photos.parent)))
+    config = orders.instance_config(form(photos), inside)
+    assert config.instance_images == (str(photos),)
+    reach.Reach(False, None).check("vae", None)
+    reach.Reach(False, None).check("vae", "")
+
+
+def test_relative_paths_are_not_below_any_folder(places):
+    with pytest.raises(ConfigError, match="outside"):
+        reach.Reach(True, (Path.cwd(),)).check("vae", "tests")
 
 
 def test_an_unreadable_number_affects_only_what_uses_it(places, photos):
@@ -386,6 +475,35 @@ def test_the_hosts_prompt_syntax_is_escaped():
     assert history.lora_prompt(lora, prompt) == r"a \(sks\) dog \[x\] <lora:my_dog:1>"
 
 
+HOST_TAG = re.compile(r"<(\w+):([^>]+)>")  # as both hosts find a network to load
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a dog <lora:evil:1>", "<<lora:evil:1>>", "<lora:<hypernet:evil:1>", "<lora:a(b)[c]\\:1>",
+        "<lyco:evil:1> < lora:x:1> <lora :x>", "<lora:evil\n:1>",
+    ],
+)  # fmt: skip
+def test_only_the_tag_of_the_runs_own_lora_reaches_the_hosts_prompt(prompt):
+    made = history.lora_prompt(Path("my_dog.safetensors"), prompt)
+    assert HOST_TAG.findall(made) == [("lora", "my_dog:1")]
+    back = made.removesuffix(" <lora:my_dog:1>").replace("\\", "")
+    assert token_ids(back) == token_ids(prompt.replace("\\", ""))
+
+
+@pytest.mark.parametrize("stem", ["x:1><lora:evil", "a>b", "a:1"])
+def test_a_lora_whose_name_is_syntax_is_not_offered(tmp_path, stem):
+    made = tmp_path / f"{stem}.safetensors"
+    made.touch()
+    run = Run(tmp_path / "dog")
+    run.create('{"instance_prompt": "sks"}')
+    finished = events.Finished(4, str(made), "lora", 1.0)
+    files.append_lines(run.events, events.to_line(finished) + "\n")
+    (shown,) = history.run_views(tmp_path, None)
+    assert shown["prompt"] == ""
+
+
 @pytest.mark.parametrize("name", ["..", "../dog", "cache", "dog/../dog", "", "/etc"])
 def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
     (tmp_path / "dog").mkdir()
@@ -469,3 +587,46 @@ def test_without_logins_all_may_read_and_only_the_page_may_act():
     assert open_gate.admits(Asked())
     assert not open_gate.from_page(Asked())
     assert open_gate.from_page(Asked(headers={"x-dreambooth-key": "key"}))
+
+
+ALONE, FAR = gate.Site(any_name=False), gate.Site(any_name=True)
+OWNERS = gate.Site(False, ("https://my.site", "http://mine:81"), r"https://.*\.lan")
+
+
+@pytest.mark.parametrize(
+    ("site", "headers", "own"),
+    [
+        (ALONE, {"host": "127.0.0.1:7860"}, True),
+        (ALONE, {"host": "localhost"}, True),
+        (ALONE, {"host": "LOCALHOST:7860"}, True),
+        (ALONE, {"host": "web.localhost:80"}, True),
+        (ALONE, {"host": "[::1]:7860"}, True),
+        (ALONE, {"host": "evil.example:7860"}, False),
+        (ALONE, {"host": "127.0.0.1.evil.example"}, False),
+        (ALONE, {"host": "notlocalhost"}, False),
+        (ALONE, {"host": "[::1"}, False),
+        (ALONE, {}, False),
+        (FAR, {"host": "my.site"}, True),
+        (FAR, {"host": "my.site", "origin": "https://my.site"}, True),
+        (FAR, {"host": "my.site", "origin": "https://evil.example"}, False),
+        (FAR, {"host": "my.site", "origin": "null"}, False),
+        (FAR, {"host": "my.site", "sec-fetch-site": "cross-site"}, False),
+        (FAR, {"host": "my.site", "sec-fetch-site": "same-site"}, False),
+        (FAR, {"host": "127.0.0.1", "origin": "https://my.site"}, False),
+        (FAR, {"host": "127.0.0.1", "origin": "https://my.site", "sec-fetch-site": "same-origin"},
+         True),
+        (FAR, {"host": "127.0.0.1", "origin": "https://my.site", "x-forwarded-host": "my.site"},
+         True),
+        (OWNERS, {"host": "my.site", "origin": "https://my.site"}, True),
+        (OWNERS, {"host": "mine:81"}, True),
+        (OWNERS, {"host": "a.lan"}, True),
+        (OWNERS, {"host": "a.lan.evil.example"}, False),
+        (OWNERS, {"host": "127.0.0.1", "origin": "https://my.site", "sec-fetch-site": "cross-site"},
+         True),
+        (OWNERS, {"host": "mine:82"}, False),
+        (gate.Site(False, ("*",)), {"host": "evil.example"}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_requests_of_other_sites_are_told_from_the_hosts_own(site, headers, own):
+    assert site.is_own(Asked(headers=headers)) == own

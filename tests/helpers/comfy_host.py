@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -72,10 +72,20 @@ def browser_skip_reason() -> str | None:
 
 
 class ComfyServer:
-    """A ComfyUI process with one node pack on a free loopback port, alive while entered."""
+    """A ComfyUI process with one node pack on a free loopback port, alive while entered.
+
+    Args:
+        listed: folders of photos that the machine's owner lists.
+    """
 
     def __init__(
-        self, pack: Path, base_dir: Path, *, name: str = "dreambooth", env: Mapping[str, str] = {}
+        self,
+        pack: Path,
+        base_dir: Path,
+        *,
+        name: str = "dreambooth",
+        env: Mapping[str, str] = {},
+        listed: Sequence[Path] = (),
     ) -> None:
         self.base_dir = base_dir.absolute()
         self.client_id = uuid.uuid4().hex
@@ -84,6 +94,7 @@ class ComfyServer:
         self._name = name
         self._env = users_env() | {"HF_HUB_OFFLINE": "1"} | dict(env)
         self._processes: list[Popen[bytes]] = []
+        self._listed = listed
         for folder in FOLDERS:
             (self.base_dir / folder).mkdir(parents=True, exist_ok=True)
         link = self.base_dir / "custom_nodes" / name
@@ -175,7 +186,16 @@ class ComfyServer:
         options += ["--base-directory", str(self.base_dir)]
         options += ["--database-url", f"sqlite:///{self.base_dir / 'comfyui.db'}"]
         options += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", self._name]
+        if self._listed:
+            options += ["--extra-model-paths-config", str(self._write_list())]
         return [str(comfy_python()), str(comfy_dir() / "main.py"), *options]
+
+    def _write_list(self) -> Path:
+        """The file with the owner's folders, written as the README says."""
+        folders = "".join(f"        {folder}\n" for folder in self._listed)
+        file = self.base_dir.parent / "extra_model_paths.yaml"
+        file.write_text(f"photos:\n    dreambooth_images: |\n{folders}", "utf-8")
+        return file
 
     def _spawn(self, command: list[str], log_name: str) -> None:
         with (self.base_dir / log_name).open("wb") as log:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from trainer.config.optimization import TrainingConfig
+from trainer.config.config import Config
 from trainer.config.trained import TrainedConfig
 from trainer.worker.device.device import make_accelerator
 from trainer.worker.trainable.contract import Stateful, Trained
@@ -18,6 +18,12 @@ KEY = "lora_unet_attn1_to_q.lora_down.weight"
 DESCRIBED = {"settings": {"rank": 2}, "files": {"base": "abc"}, "places of photos": {"a.png": 0}}
 PARTS = ("trained", "optimizer")
 FILES = ("trained.safetensors", "optimizer.safetensors", "state.json", "sha256.json")
+VALUES = {
+    "base": "base",
+    "instance_images": "photos",
+    "instance_prompt": "a photo of sks dog",
+    "output": "dog.safetensors",
+}
 
 
 class Attention(nn.Module):
@@ -38,7 +44,7 @@ def tiny_state(rank: int = 2, *, updated: bool = False) -> Mapping[str, Stateful
     """The parts of a checkpoint; `updated` has made one step."""
     layers = inject("lora_unet", Block(), {"r": rank, "target_modules": ["to_q"]})
     trained = Trained([Lora("learning_rate", layers, TrainedConfig(rank=rank))])
-    optimizer = Optimizer(trained, TrainingConfig(), make_accelerator("no"))
+    optimizer = Optimizer(trained, Config.from_values(VALUES), make_accelerator("no"))
     if updated:
         for parameter in trained.parameters():
             parameter.grad = torch.ones_like(parameter)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -81,11 +81,15 @@ class WebUIServer:
     Args:
         data: the folder of all that it keeps.
         login: whether it asks for one.
+        flags: further flags.
     """
 
-    def __init__(self, kind: Kind, data: Path, *, login: bool = True) -> None:
+    def __init__(
+        self, kind: Kind, data: Path, *, login: bool = True, flags: Sequence[str] = ()
+    ) -> None:
         self.kind, self.data = kind, data
         self.login = kind.login if login else ()
+        self.flags = flags
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
@@ -96,7 +100,8 @@ class WebUIServer:
         (extensions / "dreambooth").symlink_to(PACK, target_is_directory=True)
 
     def __enter__(self) -> WebUIServer:
-        flags = [*COMMON, *self.kind.flags, *self.login, "--data-dir", str(self.data)]
+        flags = [*COMMON, *self.kind.flags, *self.login, *self.flags]
+        flags += ["--data-dir", str(self.data)]
         flags += ["--port", str(self.port), "--gradio-allowed-path", str(self.kind.folder)]
         with (self.data / "log.txt").open("wb") as log:
             self.process = subprocess.Popen(

@@ -467,7 +467,7 @@ def test_texts_under_a_node_are_no_html(server):
 
 @comfy
 def test_pages_of_other_origins_can_queue_nothing(server):
-    """ComfyUI's own check, on which the nodes rely: they have no route of their own."""
+    """ComfyUI's own check; the nodes have no route of their own."""
     address = server.url.removeprefix("http://")
     for origin, status in (("http://evil.example", 403), (server.url, 400)):
         connection = HTTPConnection(address)

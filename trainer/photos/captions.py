@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..files.input_file import unreadable
 from .folder import CAPTION_SUFFIXES, entries, folded
 
-__all__ = ["Caption", "CaptionFiles", "is_caption_name", "read_caption"]
+__all__ = ["Caption", "CaptionFiles", "is_caption_name", "read_caption", "read_text"]
 
 MAX_CAPTION_BYTES = 8 * 1024  # the text encoder reads about 400
 
@@ -95,7 +95,11 @@ def read_caption(
 
 
 def read_text(file: Path) -> str:
-    """Return a caption file's text."""
+    """Return a caption file's text.
+
+    Raises:
+        ConfigError: it cannot be read, is too long, or is not UTF-8.
+    """
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_CAPTION_BYTES + 1)

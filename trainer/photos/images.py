@@ -22,7 +22,9 @@ from .heic import open_heic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Photo", "has_more_frames", "load_photo", "load_photos", "read_photo"]
+__all__ = [
+    "Photo", "has_more_frames", "load_photo", "load_photos", "read_photo", "starts_like_photo",
+]  # fmt: skip
 
 SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
 MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
@@ -119,7 +121,7 @@ def open_header(stream: BinaryIO, path: Path) -> Image:
     stream.seek(0)
     if not head:
         raise ConfigError(f"Photo {path} is empty (0 bytes).", "Copy it again, or remove it.")
-    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
+    if is_heic(head):
         return open_heic(stream, path)
     for start, module, reader in READERS:
         if head.startswith(start):
@@ -135,6 +137,15 @@ def has_more_frames(path: Path) -> bool:
             return image.format in ANIMATED and getattr(image, "is_animated", False)
     except UNREADABLE:  # in what follows the first frame
         return False
+
+
+def starts_like_photo(head: bytes) -> bool:
+    """Return whether a file with these first 12 bytes may be a photo of a known format."""
+    return is_heic(head) or head.startswith(tuple(start for start, _, _ in READERS))
+
+
+def is_heic(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS
 
 
 def check_bytes(stream: BinaryIO, path: Path) -> None:

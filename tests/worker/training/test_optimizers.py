@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.tiny_state import VALUES
 from trainer.config.config import Config
 from trainer.config.trained import TrainedConfig
 from trainer.worker.device.device import make_accelerator
@@ -14,12 +15,6 @@ from trainer.worker.trainable.lora import Lora, inject
 from trainer.worker.training.optimizer_kinds import OPTIMIZERS, OptimizerKind
 from trainer.worker.training.optimizers import Optimizer
 
-VALUES = {
-    "base": "base",
-    "instance_images": "photos",
-    "instance_prompt": "a photo of sks dog",
-    "output": "dog.safetensors",
-}
 SGD = OptimizerKind(
     make=lambda groups, training, scaled: torch.optim.SGD(groups, momentum=0.9),
     state_of=lambda weight: {"momentum_buffer": weight},
