@@ -15,7 +15,7 @@ from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
-from ..trainer.model_files.identify import require_base
+from ..trainer.model_files.identify import require_base, usual_side
 from ..trainer.runs.orders import Compare, MakeClassImages, Train
 from ..trainer.runs.run import Run
 from .fields import PATHS, SETTINGS
@@ -103,7 +103,11 @@ def instance_config(form: Form, places: Places) -> InstanceConfig:
         ConfigError: there are no photos, or a setting is invalid.
     """
     settings = form.settings(places.reach)
-    return read_group(InstanceConfig, {**settings, "instance_images": sources(form, places)})
+    config = read_group(InstanceConfig, {**settings, "instance_images": sources(form, places)})
+    if config.resolution is None and form.base in places.checkpoints:
+        side = usual_side(require_base(places.checkpoints[form.base], vae_given=True))
+        return replace(config, resolution=side)
+    return config
 
 
 def sources(form: Form, places: Places) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import comfy.sd
 import comfy.supported_models
 import torch
 
+from ..trainer.config.concept import USUAL_SIDE_PX
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
@@ -18,7 +19,7 @@ from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base
 
-__all__ = ["Wires", "export", "find_base"]
+__all__ = ["Wires", "export", "find_base", "usual_side"]
 
 NAMES = ("model", "clip", "vae")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
@@ -78,6 +79,14 @@ def usual_layer(model: Any) -> int:
     config = model.model.model_config
     found = (family.clip_layer for kind, family in KINDS if isinstance(config, kind))
     return next(found, -2)
+
+
+def usual_side(model: Any) -> int:
+    """Return the side in pixels of the images that models of this kind were trained on."""
+    velocity = prediction_type(model) == "v_prediction"
+    config = model.model.model_config
+    found = (f.variant(velocity=velocity) for kind, f in KINDS if isinstance(config, kind))
+    return next((variant.resolution for variant in found), USUAL_SIDE_PX)
 
 
 def prediction_type(model: Any) -> str:

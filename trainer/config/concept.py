@@ -14,11 +14,13 @@ __all__ = [
     "InstanceConfig",
     "PriorConfig",
     "PriorTarget",
+    "USUAL_SIDE_PX",
 ]
 
 CropMode = Literal["center", "random", "none"]
 CaptionMode = Literal["auto", "txt", "prompt"]
 PriorTarget = Literal["noise", "prediction"]
+USUAL_SIDE_PX = 512
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class InstanceConfig:
         "prompt.",
         advanced=True,
     )
-    resolution: int = setting(
-        512,
+    resolution: int | None = setting(
+        None,
+        none="auto",
         minimum=64,
         maximum=2048,
         multiple_of=64,
-        help="Side of the training images in pixels: 512 for SD 1.x, 768 for SD 2.x v-prediction, "
-        "1024 for SDXL.",
+        help="Side of the training images in pixels. auto: that of the images that the base was "
+        "trained on (512 for SD 1.x, 768 for SD 2.x v-prediction, 1024 for SDXL).",
     )
     crop_mode: CropMode = setting(
         "center",
@@ -73,6 +76,11 @@ class InstanceConfig:
         help="With several concepts: how often this one is trained, relative to the others.",
         advanced=True,
     )
+
+    @property
+    def side(self) -> int:
+        """The side of the training images in pixels; before the base is known, a usual one."""
+        return self.resolution or USUAL_SIDE_PX
 
 
 @dataclass(frozen=True)

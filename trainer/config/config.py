@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,7 +87,7 @@ class Config:
     @property
     def resolution(self) -> int:
         """The side of the largest training images, and of samples, in pixels."""
-        return max(concept.instance.resolution for concept in self.concepts)
+        return max(concept.instance.side for concept in self.concepts)
 
     def learning_rate(self, name: str) -> float:
         """Return the learning rate in effect, by the name of its setting."""
@@ -109,6 +109,14 @@ class Config:
     def has_class_images(self) -> bool:
         """Whether any concept trains class images."""
         return any(concept.prior.enabled for concept in self.concepts)
+
+    def with_resolution(self, side: int) -> Config:
+        """Return a copy in which every resolution that was left open is this one."""
+        concepts = tuple(
+            replace(one, instance=replace(one.instance, resolution=one.instance.resolution or side))
+            for one in self.concepts
+        )
+        return replace(self, concepts=concepts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by group; a single concept without a list."""

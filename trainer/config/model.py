@@ -31,10 +31,10 @@ class ModelConfig:
     )
 
 
-def check_side(base: str, resolution: int) -> None:
+def check_side(base: str, resolution: int | None) -> None:
     """Raise ConfigError if the embedded model would be used at a size other than its own."""
-    if base == EMBEDDED and resolution != EMBEDDED_SIDE_PX:
+    if base == EMBEDDED and resolution not in (None, EMBEDDED_SIDE_PX):
         raise ConfigError(
             f"The embedded model works at {EMBEDDED_SIDE_PX} px, not at {resolution}.",
-            f"Set resolution to {EMBEDDED_SIDE_PX}.",
+            f"Set resolution to auto or {EMBEDDED_SIDE_PX}.",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .diffusers_folder import folder_predicts_velocity, identify_folder, is_file, read_json
+from .families import FAMILIES
 from .header import Header, PathLike, TensorInfo, read_floats, read_header
 from .kinds import UNET_PREFIX, ModelFile, identify_header
 from .lora_kind import LoraInfo
@@ -23,6 +24,7 @@ __all__ = [
     "read_header",
     "require_base",
     "require_vae",
+    "usual_side",
 ]
 
 VELOCITY_NORM = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -121,6 +123,13 @@ def predicts_velocity(model: ModelFile | PathLike) -> bool | None:
     if stated is None:
         return True if config_says_velocity(model.path.with_suffix(".yaml")) else measured
     return stated.startswith("v")
+
+
+def usual_side(model: ModelFile) -> int | None:
+    """Return the side in pixels of the images that such bases were trained on; None if unknown."""
+    if model.family is None:
+        return None
+    return FAMILIES[model.family].variant(velocity=bool(predicts_velocity(model))).resolution
 
 
 def config_says_velocity(config: Path) -> bool:

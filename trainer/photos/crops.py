@@ -100,7 +100,7 @@ def windows_of(size: tuple[int, int], config: InstanceConfig, index: int) -> lis
     none: one crop, the whole photo centered in the bucket nearest to its aspect ratio.
     """
     if config.crop_mode == "none":
-        return [centered_window(size, nearest_bucket(size, config.resolution))]
+        return [centered_window(size, nearest_bucket(size, config.side))]
     if config.crop_mode == "random":
         return list(random_windows(size, config, index))
     return list(spread_windows(size, config))
@@ -118,7 +118,7 @@ def centered_window(size: tuple[int, int], target: tuple[int, int]) -> Window:
 
 
 def spread_windows(size: tuple[int, int], config: InstanceConfig) -> Iterator[Window]:
-    square = (config.resolution, config.resolution)
+    square = (config.side, config.side)
     width, height = covering(size, square)
     for number in range(config.num_crops):
         part = number / (config.num_crops - 1) if config.num_crops > 1 else 0.5
@@ -130,10 +130,10 @@ def random_windows(size: tuple[int, int], config: InstanceConfig, index: int) ->
     import numpy as np
 
     rng = np.random.default_rng(index)
-    square = (config.resolution, config.resolution)
+    square = (config.side, config.side)
     for _ in range(config.num_crops):
         zoom = 1 + (MAX_ZOOM - 1) * rng.random() if config.num_crops > 1 else 1.0
-        side = round(config.resolution * zoom)
+        side = round(config.side * zoom)
         width, height = covering(size, (side, side))
         top = int(rng.random() * (height - square[1] + 1))
         left = int(rng.random() * (width - square[0] + 1))

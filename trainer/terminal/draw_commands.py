@@ -58,7 +58,8 @@ def run_class_images(options: argparse.Namespace) -> int:
         from ..worker.drawing.jobs import class_images_job
 
         parts = open_parts(model, precision, report)
-        last, folder = class_images_job(parts, prior, resolution, options.cache, control)
+        side = resolution or parts.base.resolution
+        last, folder = class_images_job(parts, prior, side, options.cache, control)
         print(f"Class images: {folder}", file=sys.stderr)
         return last
 
@@ -76,6 +77,7 @@ def run_sample(options: argparse.Namespace) -> int:
         from ..worker.trainable.apply import LoraFile
 
         parts = open_parts(model, precision, report)
+        side = resolution or parts.base.resolution
         lora = None if options.lora is None else LoraFile(options.lora, options.strength)
         pictures = Pictures(
             prompts=options.prompt,
@@ -84,7 +86,7 @@ def run_sample(options: argparse.Namespace) -> int:
             guidance_scale=options.guidance_scale,
             inference_steps=options.steps,
             seed=options.seed,
-            size=(resolution, resolution),
+            size=(side, side),
             output=options.output,
         )
         return sample_job(parts, pictures, lora, control)

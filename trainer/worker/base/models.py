@@ -14,7 +14,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from ...config.model import ModelConfig, PredictionType
+from ...config.config import Config
+from ...config.model import EMBEDDED, EMBEDDED_SIDE_PX, ModelConfig, PredictionType
 from ...errors import ConfigError
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
@@ -34,6 +35,7 @@ __all__ = [
     "open_base",
     "pixels_per_latent",
     "vae_factor",
+    "with_resolution",
 ]
 
 TILE_PX = 512  # side of the tiles that the VAE decodes
@@ -42,13 +44,18 @@ TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 @dataclass(frozen=True)
 class BaseModel:
-    """An identified base, ready to load its parts."""
+    """An identified base, ready to load its parts.
+
+    Args:
+        resolution: the side in pixels of the images that such bases were trained on.
+    """
 
     path: Path
     vae_path: Path | None
     file: ModelFile
     family: Family
     prediction_type: PredictionType
+    resolution: int
 
     @property
     def is_folder(self) -> bool:
@@ -64,11 +71,6 @@ class BaseModel:
     def variant(self) -> Variant:
         """Return what its family's bases with the same prediction type have in common."""
         return self.family.variant(velocity=self.predicts_velocity)
-
-    @property
-    def resolution(self) -> int:
-        """Return the side in pixels of the images that such bases were trained on."""
-        return self.variant.resolution
 
 
 def open_base(config: ModelConfig) -> BaseModel:
@@ -87,7 +89,14 @@ def open_base(config: ModelConfig) -> BaseModel:
     prediction_type = config.prediction_type
     if prediction_type == "auto":
         prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
-    return BaseModel(path, vae_path, file, family, prediction_type)
+    own = family.variant(velocity=prediction_type == "v_prediction").resolution
+    side = EMBEDDED_SIDE_PX if config.base == EMBEDDED else own
+    return BaseModel(path, vae_path, file, family, prediction_type, side)
+
+
+def with_resolution(config: Config) -> Config:
+    """Return a config with the base's resolution where it was left open."""
+    return config.with_resolution(open_base(config.model).resolution)
 
 
 def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:

@@ -13,6 +13,7 @@ from ...runs.control import Control, Report
 from ...runs.events import Event
 from ...runs.orders import Compare, MakeClassImages
 from ...runs.run import Run
+from ..base import models
 from ..base.parts import open_parts
 from ..trainable.apply import LoraFile
 from .jobs import Pictures, class_images_job, sample_job
@@ -27,7 +28,8 @@ def run_class_images(order: MakeClassImages, run: Run, report: Report, control: 
     resolution, precision = read_drawing(model, settings)
     parts = open_parts(model, precision, report)
     prior = read_group(PriorConfig, settings)
-    last, _ = class_images_job(parts, prior, resolution, run.cache, control)
+    side = resolution or parts.base.resolution
+    last, _ = class_images_job(parts, prior, side, run.cache, control)
     return last
 
 
@@ -37,7 +39,7 @@ def run_compare(order: Compare, report: Report, control: Control) -> Event:
     Returns:
         The last event.
     """
-    config = Config.from_dict(order.config)
+    config = models.with_resolution(Config.from_dict(order.config))
     samples, side = config.samples, config.resolution
     pictures = Pictures(
         prompts=config.sample_prompts,

@@ -12,6 +12,7 @@ import torch
 from ...config.concept import PriorConfig
 from ...config.config import Config
 from ...photos.folder import find_photos
+from ..base import models
 from ..device.device import DTYPES, best_device, choose_precision
 from ..device.memory import GIB, free_bytes
 from ..drawing.class_images import choose_batch_size
@@ -96,6 +97,7 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     Raises:
         ConfigError: the base or the photos cannot be used.
     """
+    config = models.with_resolution(config)
     checkpointing = uses_checkpointing(config, machine)
     phases = all_phases(config, machine, checkpointing=checkpointing)
     return Plan(
@@ -199,9 +201,9 @@ def changes_that_help(
 def lowered(config: Config, values: Mapping[str, Any]) -> Config:
     """Return the config with changed settings; a concept's resolution is never raised."""
     changed = config.with_values(**values)
-    sides = [concept.instance.resolution for concept in config.concepts]
+    sides = [concept.instance.side for concept in config.concepts]
     concepts = tuple(
-        replace(new, instance=replace(new.instance, resolution=min(side, new.instance.resolution)))
+        replace(new, instance=replace(new.instance, resolution=min(side, new.instance.side)))
         for new, side in zip(changed.concepts, sides, strict=True)
     )
     return replace(changed, concepts=concepts)

@@ -162,7 +162,7 @@ def find_class_images(
         return class_images.given_class_images(prior, parts.base)
     wanted = class_images.ClassImagesJob(
         prior=prior,
-        resolution=concept.instance.resolution,
+        resolution=concept.instance.side,
         base=class_images.shaping(parts.base),
         cache=cache,
         load_drawer=lambda: Drawer.of(parts),
@@ -183,7 +183,7 @@ def concept_bytes(concept: ConceptConfig, num_photos: int, vae_factor: int) -> i
     num_crops = num_photos * instance.num_crops * (2 if instance.flip else 1)
     num_classes = prior.num_class_images if prior.enabled else 0
     own = num_classes if prior.class_images is None else 0
-    pixels = instance.resolution**2
+    pixels = instance.side**2
     latent_bytes = 4 * 4 * pixels // vae_factor**2
     return own * 3 * pixels + (num_crops + num_classes) * latent_bytes
 

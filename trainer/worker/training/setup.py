@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from ...files.atomic import check_writable
 from ...runs.control import Control, Stop
+from ..base import models
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
 from ..data.inputs import description
@@ -35,6 +37,7 @@ def set_up(job: Job) -> Training:
         ConfigError: something cannot be used; nothing was trained.
         Stop: a stop was asked for meanwhile.
     """
+    job = replace(job, config=models.with_resolution(job.config))
     check_writable(job.run.folder, "run folder")
     check_writable(job.run.cache, "cache")
     settings = job.config.training
