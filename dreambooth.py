@@ -75,7 +75,7 @@ def run_tests(arguments: list[str]) -> int:
 
 def run_in_environment(module: str, *arguments: str) -> int:
     """Replace this process by the worker's Python; on Windows, wait for it and leave it Ctrl-C."""
-    command = environment.worker_command("-m", module, *arguments)
+    command = environment.worker_command(module, *arguments)
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, environment.worker_env())

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 PACK = Path(__file__).absolute().parents[2]
+START = Path(__file__).absolute().with_name("start.py")
 ENVIRONMENT = PACK / ".venv"
 MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment
 CONSTRAINTS = ENVIRONMENT / "constraints.txt"
@@ -61,9 +62,14 @@ def override() -> str:
     return os.environ.get("DREAMBOOTH_PYTHON", "")
 
 
-def worker_command(*arguments: str) -> list[str]:
-    """Return the command that runs the worker's Python, with arguments such as "-m", "trainer"."""
-    return [str(interpreter()), "-s", "-X", "utf8", *arguments]
+def worker_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in the worker's Python, from any working folder."""
+    return [*worker_python(), str(START), module, *arguments]
+
+
+def worker_python() -> list[str]:
+    """Return the worker's Python without a program: isolated from the folder it is started in."""
+    return [str(interpreter()), "-I", "-X", "utf8"]
 
 
 def worker_env() -> dict[str, str]:
@@ -73,7 +79,7 @@ def worker_env() -> dict[str, str]:
         **allocator_env(),
         **inherited,
         "PYTHONPATH": str(PACK),
-        "PYTHONSAFEPATH": "1",  # the folder that the host was started in must not hide a module
+        "PYTHONSAFEPATH": "1",  # for what the worker starts; the worker itself is isolated
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -240,7 +246,7 @@ def doctor() -> str:
 
     lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]
     if is_ready():
-        lines += describe_worker(worker_command(), worker_env())
+        lines += describe_worker(worker_python(), worker_env())
     elif not override():
         lines.append(f"It would get {next(torch_sources(tested_version('torch')))}.")
     return "\n".join(lines)

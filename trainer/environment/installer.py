@@ -22,6 +22,7 @@ __all__ = ["Installer", "locked", "python_in"]
 Report = Callable[[str], None]
 
 WINDOWS = sys.platform == "win32"
+ISOLATED = ("-I", "-m")  # a module of Python's own, never one in the working folder
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
 INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
 POLL_SEC = 0.5
@@ -68,7 +69,7 @@ class Installer:
         self.log.write_text("", "utf-8")
         if has_module("venv"):
             pip = () if has_module("ensurepip") else ("--without-pip",)
-            self.must([sys.executable, "-m", "venv", *pip, str(self.folder)], "create a venv")
+            self.must([sys.executable, *ISOLATED, "venv", *pip, str(self.folder)], "create a venv")
         elif embedded(Path(sys.base_prefix)):
             copy_embedded(Path(sys.base_prefix), self.folder)
         else:
@@ -80,17 +81,20 @@ class Installer:
         Raises:
             ConfigError: says what pip could not fetch or install.
         """
-        command = [str(self.python), "-m", "pip"]
-        if not has_pip(self.site_packages):
-            if not has_module("pip"):
-                raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
-            command = [sys.executable, "-m", "pip", "--python", str(self.python)]
-        command += [*PIP_OPTIONS, "install", *INSTALL_OPTIONS, *arguments]
+        command = [*self.pip(), "install", *INSTALL_OPTIONS, *arguments]
         self.must(command, "install the trainer's packages")
+
+    def pip(self) -> list[str]:
+        """Return the command of the environment's own pip, or of the running Python's for it."""
+        if has_pip(self.site_packages):
+            return [str(self.python), *ISOLATED, "pip", *PIP_OPTIONS]
+        if not has_module("pip"):
+            raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
+        return [sys.executable, *ISOLATED, "pip", "--python", str(self.python), *PIP_OPTIONS]
 
     def import_error(self) -> str | None:
         """Return why the installed packages cannot be imported; None if they can."""
-        code, lines = self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"])
+        code, lines = self.run([str(self.python), "-I", "-c", f"import {IMPORTS}"])
         return last_error(lines) if code else None
 
     def must(self, command: list[str], purpose: str) -> None:

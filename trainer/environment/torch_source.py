@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .programs import find_program, system_folder
 
 __all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources"]
 
@@ -114,17 +114,19 @@ def own_torch(tested: str) -> TorchSource:
 
 def has_nvidia_gpu() -> bool:
     """Whether NVIDIA's driver is installed; needs no torch."""
-    windows = Path(os.environ.get("SYSTEMROOT", "C:/Windows"))
     return (
-        shutil.which("nvidia-smi") is not None
+        find_program("nvidia-smi") is not None
         or Path("/proc/driver/nvidia/version").exists()
-        or (windows / "System32/nvcuda.dll").exists()
+        or (system_folder() / "nvcuda.dll").exists()
     )
 
 
 def nvidia_gpus() -> list[Gpu]:
     """Return the GPUs that nvidia-smi lists; none if it is missing or too old."""
-    query = ["nvidia-smi", "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
+    program = find_program("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=GPU_TIMEOUT_SEC)
         rows = [line.split(",") for line in answer.stdout.splitlines()]
