@@ -24,7 +24,7 @@ Report = Callable[[str], None]
 WINDOWS = sys.platform == "win32"
 ISOLATED = ("-I", "-m")  # a module of Python's own, never one in the working folder
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
-INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
+INSTALL_OPTIONS = ("--only-binary", ":all:", "--progress-bar", "off")  # no package's code runs
 POLL_SEC = 0.5
 SHORTER_PATH = "Move the host's folder closer to the drive's root, or enable long paths in Windows"
 IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
@@ -75,12 +75,27 @@ class Installer:
         else:
             raise ConfigError(f"{sys.executable} has no module venv.", "Install python3-venv.")
 
-    def install(self, *arguments: str) -> None:
-        """Install packages with the environment's own pip, or the running Python's.
+    def install_locked(self, lock: Path) -> None:
+        """Install exactly what a lock lists for this system and Python, if its hashes are right.
 
         Raises:
             ConfigError: says what pip could not fetch or install.
         """
+        self.install("--no-deps", "--require-hashes", "-r", str(lock))
+
+    def install_torch(self, version: str, index: str) -> None:
+        """Install a torch that is not in the lock, after everything that it shares with the lock.
+
+        Args:
+            index: the only package index that is asked; empty: as pip is configured.
+
+        Raises:
+            ConfigError: says what pip could not fetch or install.
+        """
+        self.install(f"torch=={version}", *(("--index-url", index) if index else ()))
+
+    def install(self, *arguments: str) -> None:
+        """Install packages with the environment's own pip, or the running Python's."""
         command = [*self.pip(), "install", *INSTALL_OPTIONS, *arguments]
         self.must(command, "install the trainer's packages")
 
@@ -91,6 +106,12 @@ class Installer:
         if not has_module("pip"):
             raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
         return [sys.executable, *ISOLATED, "pip", "--python", str(self.python), *PIP_OPTIONS]
+
+    def problem(self) -> str | None:
+        """Return why the installed packages cannot be used; None if they can."""
+        _, lines = self.run([*self.pip(), "check"])
+        unmet = [line.strip() for line in lines if line.startswith("torch ")]
+        return unmet[0].rstrip(".") if unmet else self.import_error()
 
     def import_error(self) -> str | None:
         """Return why the installed packages cannot be imported; None if they can."""
