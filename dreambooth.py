@@ -24,6 +24,8 @@ COMMANDS = {
     "doctor": "show what this machine has and what will be used",
     "test": "run the tests; further arguments go to pytest",
 }
+if not (PACK / "tests").is_dir():  # in the archive of the Comfy registry
+    del COMMANDS["test"]
 
 
 def main(arguments: list[str]) -> int:

@@ -3,7 +3,8 @@
     python requirements/renew.py            # keeps the locked versions that still fit
     python requirements/renew.py --upgrade  # takes the newest versions that fit
 
-Each `NAME.txt` next to this file has supported ranges; `lock/NAME.txt` becomes its lock. Needs PyPI.
+Each `NAME.txt` next to this file has supported ranges, `lock/NAME.txt` is its lock. torch and what
+only it needs have a lock of their own, because the installer may take another build. Needs PyPI.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ OPTIONS = [
     "--universal", "--python-version", "3.10", "--generate-hashes", "--only-binary", ":all:",
     "--no-annotate", "--no-header", "--no-config", "--quiet",
 ]  # fmt: skip
-TORCH = re.compile(
-    r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)=="
-)  # what torch's own builds differ in
+TORCH = re.compile(r"(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==")
 HEADER = "# Made by requirements/renew.py.\n"
 
 

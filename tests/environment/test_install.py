@@ -26,6 +26,7 @@ def pack(tmp_path: Path) -> Path:
     others = shutil.ignore_patterns("worker", "__pycache__")
     shutil.copytree(PACK / "trainer", copy / "trainer", ignore=others)
     shutil.copytree(PACK / "requirements", copy / "requirements")
+    (copy / "tests").mkdir()  # the command `test` exists where tests do
     for name in ("install.py", "dreambooth.py"):
         shutil.copy(PACK / name, copy)
     return copy

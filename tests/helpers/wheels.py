@@ -53,7 +53,10 @@ def index_of(folder: Path) -> str:
     for name in names:
         page = folder / "simple" / name / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-        links = [f'<a href="{file.as_uri()}">{file.name}</a>' for file in folder.glob(f"{name}-*")]
+        links = [
+            f'<a href="{file.as_uri()}#sha256={sha256(file)}">{file.name}</a>'
+            for file in folder.glob(f"{name}-*")
+        ]
         page.write_text("\n".join(links), "utf-8")
     return (folder / "simple").as_uri()
 

@@ -24,7 +24,7 @@ Report = Callable[[str], None]
 WINDOWS = sys.platform == "win32"
 ISOLATED = ("-I", "-m")  # a module of Python's own, never one in the working folder
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
-INSTALL_OPTIONS = ("--only-binary", ":all:", "--progress-bar", "off")  # no package's code runs
+INSTALL_OPTIONS = ("--only-binary", ":all:", "--progress-bar", "off")  # builds nothing
 POLL_SEC = 0.5
 SHORTER_PATH = "Move the host's folder closer to the drive's root, or enable long paths in Windows"
 IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
