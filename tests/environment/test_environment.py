@@ -21,8 +21,8 @@ from trainer.environment.installer import (
     embedded,
     last_error,
     locked,
-    python_in,
 )
+from trainer.environment.programs import python_in
 from trainer.environment.torch_source import TorchSource
 from trainer.errors import ConfigError
 

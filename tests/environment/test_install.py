@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainer.environment import environment
-from trainer.environment.installer import python_in
+from trainer.environment.programs import python_in
 
 PACK = Path(__file__).parents[2]
 Start = Callable[..., subprocess.CompletedProcess[str]]

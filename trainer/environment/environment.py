@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .installer import Installer, locked, python_in
+from .programs import python_in
 from .torch_source import TorchSource, expose_host_torch, torch_sources
+
+if TYPE_CHECKING:
+    from .installer import Installer  # only `build` and `install_dev` reach pip
 
 __all__ = [
     "PACK",
@@ -146,6 +149,8 @@ def build(report: Callable[[str], None]) -> None:
         return None
     if Path(sys.prefix) == ENVIRONMENT:
         raise ConfigError("The environment cannot install itself.", "Use the host's Python.")
+    from .installer import locked
+
     try:
         with locked(LOCK, report):
             if not is_ready():
@@ -159,6 +164,8 @@ def build(report: Callable[[str], None]) -> None:
 
 def rebuild(report: Callable[[str], None]) -> None:
     """Install with the best torch with which all packages can be imported."""
+    from .installer import Installer
+
     MARKER.unlink(missing_ok=True)
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
     for source in torch_sources(locked_torch()):
@@ -189,6 +196,8 @@ def install_dev(report: Callable[[str], None]) -> None:
     marker, current = read_marker(), locks_hash("dev")
     if override() or marker["dev"] == current:
         return
+    from .installer import Installer
+
     report("Installing what the tests need.")
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
     installer.install_locked(lock("dev"))

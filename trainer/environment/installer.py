@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files.lock import Lock
+from .programs import python_in
 
-__all__ = ["Installer", "locked", "python_in"]
+__all__ = ["Installer", "locked"]
 
 Report = Callable[[str], None]
 
@@ -150,14 +151,6 @@ class Installer:
                 if line.lstrip().startswith("Downloading ") and "kB)" not in line:
                     self.report(line.strip())
                 yield line
-
-
-def python_in(folder: Path) -> Path:
-    """Return the interpreter of a venv or, on Windows, of a copied embedded Python."""
-    if not WINDOWS:
-        return folder / "bin/python"
-    copied = folder / "python.exe"
-    return copied if copied.exists() else folder / "Scripts/python.exe"
 
 
 def has_module(name: str) -> bool:

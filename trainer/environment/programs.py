@@ -1,4 +1,4 @@
-"""Finds programs of the system by their full paths, never in the working folder."""
+"""Full paths of programs, none of which is searched in the working folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["find_program", "system_folder"]
+__all__ = ["find_program", "python_in", "system_folder"]
 
 
 def find_program(name: str) -> str | None:
@@ -21,6 +21,14 @@ def find_program(name: str) -> str | None:
         return str(file) if file.is_file() else None
     folders = [folder for folder in os.get_exec_path() if Path(folder).is_absolute()]
     return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def python_in(folder: Path) -> Path:
+    """Return the interpreter of a venv or, on Windows, of a copied embedded Python."""
+    if sys.platform != "win32":
+        return folder / "bin/python"
+    copied = folder / "python.exe"
+    return copied if copied.exists() else folder / "Scripts/python.exe"
 
 
 def system_folder() -> Path:
