@@ -18,8 +18,7 @@ def test_every_test_that_the_document_names_exists() -> None:
 
 
 def test_every_statement_names_a_test() -> None:
-    rows = re.findall(r"^\| (.+) \| (.+) \|$", TEXT, re.M)
-    statements = [row for row in rows if row[0] not in ("statement", "")]
-    held = [tests for statement, tests in statements if not statement[0].isdigit()]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", TEXT, re.M)
+    held = dict(row for row in rows if row != ("statement", "test"))
     assert len(held) > 25
-    assert all("`test_" in tests for tests in held), held
+    assert [statement for statement, tests in held.items() if "`test_" not in tests] == []
