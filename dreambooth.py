@@ -24,6 +24,8 @@ COMMANDS = {
     "doctor": "show what this machine has and what will be used",
     "test": "run the tests; further arguments go to pytest",
 }
+if not (PACK / "tests").is_dir():  # in the archive of the Comfy registry
+    del COMMANDS["test"]
 
 
 def main(arguments: list[str]) -> int:
@@ -75,7 +77,7 @@ def run_tests(arguments: list[str]) -> int:
 
 def run_in_environment(module: str, *arguments: str) -> int:
     """Replace this process by the worker's Python; on Windows, wait for it and leave it Ctrl-C."""
-    command = environment.worker_command("-m", module, *arguments)
+    command = environment.worker_command(module, *arguments)
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, environment.worker_env())

@@ -446,7 +446,6 @@ def test_without_network_the_first_training_says_what_is_missing(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     own = {
         "ENVIRONMENT": ".venv", "MARKER": ".venv/dreambooth.json", "LOCK": "lock", "LOG": "log",
-        "CONSTRAINTS": ".venv/constraints.txt",
     }  # fmt: skip
     for name, path in own.items():
         monkeypatch.setattr(environment, name, tmp_path / path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -42,26 +41,26 @@ def open_elsewhere(path: Path) -> Image:
     if problem := missing():
         hint = f"Convert it to JPEG, or let the trainer read it: {problem}"
         raise ConfigError(f"Photo {path} is HEIC.", hint)
-    done = subprocess.run(
-        worker_command("-m", "trainer.photos.heic", str(path)),
-        env=worker_env(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
-    )
+    with path.open("rb") as photo:
+        done = subprocess.run(
+            worker_command("trainer.photos.heic"),
+            env=worker_env(),
+            stdin=photo,
+            capture_output=True,
+            creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+        )
     if done.returncode:
         reason = (done.stderr.decode("utf-8", "replace").splitlines() or ["no reason given"])[-1]
         raise ConfigError(f"Photo {path} cannot be read: {reason}", AS_JPEG)
     return PngImagePlugin.PngImageFile(BytesIO(done.stdout))
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write a photo to standard output as PNG, with its color profile."""
-    with Path(arguments[0]).open("rb") as stream:
-        image = import_module(PACKAGE).HeifImageFile(stream)
-        profile = image.info.get("icc_profile")
-        image.save(sys.stdout.buffer, "PNG", icc_profile=profile, compress_level=1)
+def main() -> None:
+    """Write the photo on standard input to standard output as PNG, with its color profile."""
+    image = import_module(PACKAGE).HeifImageFile(BytesIO(sys.stdin.buffer.read()))
+    profile = image.info.get("icc_profile")
+    image.save(sys.stdout.buffer, "PNG", icc_profile=profile, compress_level=1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

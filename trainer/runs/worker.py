@@ -51,7 +51,7 @@ class Worker:
         self.incoming: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.writing = threading.Lock()
         with self.run.log.open("ab") as log:
-            self.process = start(worker_command("-u", "-m", "trainer.worker"), log)
+            self.process = start(worker_command("trainer.worker"), log)
         self.write(order)
         threading.Thread(target=self.pump, name="dreambooth-worker", daemon=True).start()
 
