@@ -332,12 +332,12 @@ def test_half_a_heic_is_told(here: bool, heic: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_pictures_of_other_formats_are_told_and_not_passed_by(tmp_path: Path):
-    for name in ("a.jfif", "b.AVIF", "c.dng", "notes.txt"):
+    for name in ("a.jfif", "b.CR3", "c.dng", "notes.txt"):
         write(tmp_path / "a.jpg", quarters()).replace(tmp_path / name)
     told: list[ConfigError] = []
     photos = load_photos(config_of(tmp_path), told.append)
     assert [photo.name for photo in photos] == ["a.jfif"]
-    assert [error.message.split(" is left out")[0][-6:] for error in told] == ["b.AVIF", "/c.dng"]
+    assert [error.message.split(" is left out")[0][-6:] for error in told] == ["/b.CR3", "/c.dng"]
 
 
 def test_captions_come_from_the_text_file_or_the_prompt(tmp_path: Path):

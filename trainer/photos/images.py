@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
-from ..files.input_file import check_is_file
 from .captions import read_caption
-from .color import to_rgb
-from .heic import open_heic
+from .decoding.decode import FORMATS_HINT, SAVE_AGAIN, decode_photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,31 +20,10 @@ __all__ = ["Photo", "find_photos", "load_photo", "load_photos", "photos_at", "re
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
-    ".heif",
+    ".heif", ".hif", ".avif",
 )  # fmt: skip
 UNREAD_SUFFIXES = (  # images, but of formats that are not read
-    ".avif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
-)  # fmt: skip
-SAVE_AGAIN = "Save it again as JPEG or PNG, or remove it."
-FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
-MAX_PIXELS = 256_000_000  # above the 200 megapixels of the largest phone cameras
-MAX_SIDE_PX = 65_535  # JPEG's own limit; a line of 256 million pixels would be cropped for hours
-MAX_PHOTO_MIB = 512  # some readers go through a file byte by byte, or keep all of it in memory
-# First bytes, Pillow module, reader. Only these few: Image.open can also start Ghostscript.
-READERS = (
-    (b"\xff\xd8\xff", "JpegImagePlugin", "jpeg_factory"),
-    (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
-    (b"RIFF", "WebPImagePlugin", "WebPImageFile"),
-    (b"BM", "BmpImagePlugin", "BmpImageFile"),
-    (b"GIF8", "GifImagePlugin", "GifImageFile"),
-    (b"II*\0", "TiffImagePlugin", "TiffImageFile"),
-    (b"MM\0*", "TiffImagePlugin", "TiffImageFile"),
-)
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# What Pillow's readers raise for damaged or malicious files.
-UNREADABLE = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    AssertionError, RuntimeError, EOFError, struct.error, zlib.error,
+    ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
 
 
@@ -149,64 +122,6 @@ def parse_color(background: str) -> tuple[int, ...]:
         return ImageColor.getrgb(background)[:3]
     except ValueError:
         raise ConfigError(f"background is {background!r}.", "Give a color as #rrggbb.") from None
-
-
-def decode_photo(path: Path) -> Image:
-    """Decode the first frame upright: RGB, or RGBA if some pixel is transparent."""
-    from PIL import Image
-
-    check_is_file(path)
-    try:
-        with path.open("rb") as stream:
-            check_bytes(stream, path)
-            image = open_header(stream, path)
-            check_pixels(image.size, path)
-            return to_rgb(upright(image))
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise ConfigError(f"Photo {path} cannot be read: {error}.", SAVE_AGAIN) from error
-
-
-def open_header(stream: BinaryIO, path: Path) -> Image:
-    """Read only the header, with the format's own reader.
-
-    Unlike `Image.open`, this ignores Pillow's pixel limit, a global that hosts change.
-    """
-    head = stream.read(12)
-    stream.seek(0)
-    if not head:
-        raise ConfigError(f"Photo {path} is empty (0 bytes).", "Copy it again, or remove it.")
-    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS:
-        return open_heic(stream, path)
-    for start, module, reader in READERS:
-        if head.startswith(start):
-            return getattr(import_module(f"PIL.{module}"), reader)(stream)
-    raise ConfigError(f"Photo {path} is not an image of a known format.", FORMATS_HINT)
-
-
-def check_bytes(stream: BinaryIO, path: Path) -> None:
-    mib = os.fstat(stream.fileno()).st_size >> 20
-    if mib > MAX_PHOTO_MIB:
-        raise ConfigError(f"Photo {path} has {mib:,} of at most {MAX_PHOTO_MIB} MiB.", SAVE_AGAIN)
-
-
-def check_pixels(size: tuple[int, int], path: Path) -> None:
-    width, height = size
-    if max(size) > MAX_SIDE_PX or not 0 < width * height <= MAX_PIXELS:
-        raise ConfigError(
-            f"Photo {path} has {width} x {height} pixels.",
-            f"Use a photo of up to {MAX_PIXELS // 1_000_000} million pixels, and up to "
-            f"{MAX_SIDE_PX} on a side.",
-        )
-
-
-def upright(image: Image) -> Image:
-    """Decode the pixels and apply EXIF orientation."""
-    from PIL import ImageOps
-
-    if image.format == "TIFF":  # its reader applies the tag, and in Pillow 9.5 leaves it
-        image.load()
-        return image
-    return ImageOps.exif_transpose(image)
 
 
 def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> list[Photo]:
