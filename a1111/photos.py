@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,9 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import names, write_atomic
 from ..trainer.files.fingerprint import file_sha256, settings_key
-from ..trainer.photos.crops import crops_of
-from ..trainer.photos.images import Photo, load_photos
-from ..trainer.photos.report import Note, Report, inspect_photos
+from ..trainer.photos.crops import FirstCrops
+from ..trainer.photos.images import load_photos
+from ..trainer.photos.report import Note, Report, grouped, inspect_photos, skip_notes
 from ..trainer.prompts.tokenizer import token_count
 
 if TYPE_CHECKING:
@@ -67,31 +66,32 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     return folder
 
 
-def look_at(config: InstanceConfig) -> Look:
+def look_at(
+    config: InstanceConfig, on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> Look:
     """Load and check the photos; return the first training crops and the report.
+
+    Args:
+        on_photo: called before each photo with how many were read, of how many.
 
     Raises:
         ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
     skipped: list[ConfigError] = []
-    photos = load_photos(config, skipped.append)
+    crops = FirstCrops(config, SHOWN)
+    photos = load_photos(config, skipped.append, on_photo=on_photo, on_image=crops.add)
     report = inspect_photos(photos, config, token_count)
-    crops = islice(named_crops(photos, config), SHOWN)
-    return Look(list(crops), report_html(report, skipped))
-
-
-def named_crops(photos: Sequence[Photo], config: InstanceConfig) -> Iterator[tuple[Image, str]]:
-    for index, photo in enumerate(photos):
-        yield from ((crop.image, photo.path.name) for crop in crops_of(photo, config, index))
+    named = [(crop.image, photo.path.name) for photo, crop in crops.found]
+    return Look(named, report_html(report, skipped))
 
 
 def report_html(report: Report, skipped: Sequence[ConfigError]) -> str:
     """Return the report as an HTML list; file names and prompts are escaped."""
     number = len(report.photos)
-    items = [("Skipped", str(error)) for error in skipped]
+    items = [("Skipped", note_text(note)) for note in skip_notes(skipped)]
     items += [("All photos", note_text(note)) for note in report.notes]
-    for photo in report.photos:
-        items += [(photo.photo.path.name, note_text(note)) for note in photo.notes]
+    notes = grouped(report.photo_notes())
+    items += [(note.photo or "More photos", note_text(note)) for note in notes]
     rows = "".join(f"<li><b>{escape(name)}</b> {escape(text)}</li>" for name, text in items)
     found = "to improve:" if rows else "no problems found."
     head = f"{number} photo{'s' if number != 1 else ''}, {found}"

@@ -27,6 +27,7 @@ from .routes import new_key
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
+PROGRESS = gr.Progress()  # as a default, gradio passes it in and shows it
 PANEL = '<div id="dreambooth_{}" data-key="{}"></div>'
 
 
@@ -181,12 +182,16 @@ def read_form(values: tuple[Any, ...]) -> Form:
     )  # fmt: skip
 
 
-def look(*values: Any) -> tuple[Any, str]:
+def look(progress: Any = PROGRESS, *values: Any) -> tuple[Any, str]:
     """Return the preview of the training crops, and the report."""
+
+    def on_photo(done: int, total: int) -> None:
+        progress((done, total), desc="Reading photos")
+
     from . import photos  # here, to keep the host's start fast
 
     try:
-        found = photos.look_at(orders.instance_config(read_form(values), places()))
+        found = photos.look_at(orders.instance_config(read_form(values), places()), on_photo)
     except ConfigError as error:
         return gr.update(value=[], visible=False), problem(error)
     return gr.update(value=list(found.crops), visible=True), found.report

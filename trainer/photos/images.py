@@ -12,6 +12,7 @@ from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
 from .captions import read_caption
 from .decoding.decode import FORMATS_HINT, SAVE_AGAIN, decode_photo
+from .looks import Look, look_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,12 +35,14 @@ class Photo:
     Args:
         size: width and height in pixels after EXIF orientation.
         transparent: some pixel shows the background color.
+        look: how it looks on its background.
     """
 
     path: Path
     size: tuple[int, int]
     caption: str
     transparent: bool
+    look: Look
 
     @property
     def name(self) -> str:
@@ -104,13 +107,16 @@ def read_photo(path: str | Path, background: str = "#ffffff") -> Image:
     Raises:
         ConfigError: the file is not a photo, is damaged or is too large; names the file.
     """
-    from PIL import Image
-
     color = parse_color(background)
-    image = decode_photo(Path(path))
+    return on_background(decode_photo(Path(path)), color)
+
+
+def on_background(image: Image, color: tuple[int, ...]) -> Image:
+    from PIL import Image as pillow
+
     if image.mode == "RGB":
         return image
-    opaque = Image.new("RGB", image.size, color)
+    opaque = pillow.new("RGB", image.size, color)
     opaque.paste(image, mask=image.getchannel("A"))
     return opaque
 
@@ -124,21 +130,33 @@ def parse_color(background: str) -> tuple[int, ...]:
         raise ConfigError(f"background is {background!r}.", "Give a color as #rrggbb.") from None
 
 
-def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) -> list[Photo]:
+def load_photos(
+    config: InstanceConfig,
+    on_skip: Callable[[ConfigError], None],
+    *,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
+    on_image: Callable[[Photo, Image], None] = lambda photo, image: None,
+) -> list[Photo]:
     """Find the photos, decode each completely once, and pair it with its caption.
 
     Args:
         on_skip: called for each photo left out: of a format that is not read, or bad while
             `config.bad_images` is "skip".
+        on_photo: called before each photo with how many were read, of how many; raises to cancel.
+        on_image: called with each good photo and its pixels, which are not kept.
 
     Raises:
         ConfigError: a photo or caption is bad and not skipped, or no photo is left.
     """
     parse_color(config.background)
     photos: list[Photo] = []
-    for path in find_photos(config.instance_images):
+    paths = find_photos(config.instance_images)
+    for index, path in enumerate(paths):
+        on_photo(index, len(paths))
         try:
-            photos.append(load_photo(path, config))
+            photo, image = load_photo(path, config)
+            photos.append(photo)
+            on_image(photo, image)
         except ConfigError as error:
             if config.bad_images == "refuse":
                 raise
@@ -150,8 +168,8 @@ def load_photos(config: InstanceConfig, on_skip: Callable[[ConfigError], None]) 
     return photos
 
 
-def load_photo(path: Path, config: InstanceConfig) -> Photo:
-    """Decode one photo completely and pair it with its caption.
+def load_photo(path: Path, config: InstanceConfig) -> tuple[Photo, Image]:
+    """Decode one photo completely and pair it with its caption; return its pixels too.
 
     Raises:
         ConfigError: the photo or its caption is bad; names the file.
@@ -159,7 +177,9 @@ def load_photo(path: Path, config: InstanceConfig) -> Photo:
     check_name(path)
     image = decode_photo(path)
     caption = read_caption(path, config.caption_mode, config.instance_prompt)
-    return Photo(path, image.size, caption, transparent=image.mode == "RGBA")
+    opaque = on_background(image, parse_color(config.background))
+    photo = Photo(path, image.size, caption, image.mode == "RGBA", look_at(opaque))
+    return photo, opaque
 
 
 def check_name(path: Path) -> None:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
 
 from ..config.concept import InstanceConfig
-from ..errors import visible
+from ..errors import ConfigError, visible
 from .crops import Window, windows_of
-from .images import Photo, read_photo
+from .images import Photo
+from .looks import Look, differing_bits
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-__all__ = ["Note", "PhotoReport", "Report", "inspect_photos"]
+__all__ = ["Note", "PhotoReport", "Report", "grouped", "inspect_photos", "skip_notes"]
 
 MAX_TOKENS = 77  # what a CLIP text encoder reads, start and end included
 MIN_PHOTOS = 3
 MIN_KEPT_FRACTION = 0.6
-WORK_PX = 512  # shorter side at which sharpness is measured
+SHOWN, NAMED = 3, 5  # notes of one kind in full, and photos that share it by name
+SKIPS_SHOWN = 20
 # Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the sharp ones have at
 # least 387, those blurred by a radius of 6 in 1024 pixels at most 10.
 MIN_SHARPNESS = 60.0
@@ -34,11 +32,42 @@ ONE_VIEW_BITS = 14
 
 @dataclass(frozen=True)
 class Note:
-    """Something that may spoil the training, and what to do about it."""
+    """Something that may spoil the training, and what to do about it.
+
+    Args:
+        photo: name of the photo that it is about.
+    """
 
     code: str
     message: str
     hint: str
+    photo: str = ""
+
+
+def grouped(notes: Sequence[Note], shown: int = SHOWN) -> tuple[Note, ...]:
+    """Return the first notes of each kind, and one that names the other photos."""
+    kinds: dict[str, list[Note]] = {}
+    for note in notes:
+        kinds.setdefault(note.code, []).append(note)
+    return tuple(note for kind in kinds.values() for note in shortened(kind, shown))
+
+
+def skip_notes(errors: Sequence[ConfigError]) -> tuple[Note, ...]:
+    """Return the notes on photos that are left out: of very many, the first and how many more."""
+    notes = [Note("skipped_photo", error.message, error.hint) for error in errors]
+    return grouped(notes, SKIPS_SHOWN)
+
+
+def shortened(notes: list[Note], shown: int) -> list[Note]:
+    rest = notes[shown:]
+    if len(rest) < 2:
+        return notes
+    named = [note.photo for note in rest[:NAMED] if note.photo]
+    others = f" and {len(rest) - NAMED} others" if named and len(rest) > NAMED else ""
+    names = f": {', '.join(named)}{others}" if named else ""
+    kind = rest[0].code.replace("_", " ")
+    more = f"The same ({kind}) goes for {len(rest)} more photos{names}."
+    return [*notes[:shown], replace(rest[0], message=more, photo="")]
 
 
 @dataclass(frozen=True)
@@ -75,8 +104,12 @@ class Report:
     notes: tuple[Note, ...]
 
     def warnings(self) -> tuple[Note, ...]:
-        """Return all notes, those about the set first."""
-        return self.notes + tuple(note for photo in self.photos for note in photo.notes)
+        """Return all notes, those about the set first; of a kind that many have, a few."""
+        return self.notes + grouped(self.photo_notes())
+
+    def photo_notes(self) -> list[Note]:
+        """Return the notes on single photos, each with its photo."""
+        return [replace(n, photo=each.photo.name) for each in self.photos for n in each.notes]
 
     def text(self) -> str:
         """Return the report in words, one paragraph per photo."""
@@ -101,12 +134,12 @@ def inspect_photos(
     config: InstanceConfig,
     count_tokens: Callable[[str], int],
 ) -> Report:
-    """Report on photos as they will be trained; each is decoded once.
+    """Report on photos as they will be trained, without decoding them again.
 
     Args:
         count_tokens: returns how many CLIP tokens a prompt needs, start and end included.
     """
-    looks = [look_at(read_photo(photo.path, config.background)) for photo in photos]
+    looks = [photo.look for photo in photos]
     reports = []
     for index, photo in enumerate(photos):
         windows = windows_of(photo.size, config, index)
@@ -175,63 +208,6 @@ def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
             f"{1 - kept:.0%} of {name} is cropped away.",
             "Crop the photo around the subject yourself, or set crop_mode to none.",
         )
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a photo looks: its sharpness and its 64-bit fingerprint."""
-
-    sharpness: float
-    fingerprint: int
-
-
-def look_at(image: Image) -> Look:
-    gray = image.convert("L")
-    return Look(sharpness_of(gray), fingerprint_of(gray))
-
-
-def sharpness_of(gray: Image) -> float:
-    """Return the variance of the Laplacian (Pech-Pacheco et al. 2000) where a photo is sharpest.
-
-    It is measured at one working size, as the 0.9 quantile of 8 x 8 tiles, so that neither the
-    resolution nor a smooth background matters.
-    """
-    import numpy as np
-
-    pixels = np.asarray(shrunk(gray), dtype=np.float32)  # (H, W)
-    middle = pixels[1:-1, 1:-1]
-    neighbors = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    rows = np.array_split(neighbors - 4 * middle, 8)
-    tiles = [tile.var() for row in rows for tile in np.array_split(row, 8, axis=1)]
-    return float(np.quantile(tiles, 0.9))
-
-
-def shrunk(gray: Image) -> Image:
-    """Return a photo at the working size, or unchanged if smaller, but large enough for tiles."""
-    from PIL.Image import Resampling
-
-    scale = min(1.0, WORK_PX / min(gray.size))
-    width, height = (max(16, round(side * scale)) for side in gray.size)
-    return gray.resize((width, height), Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def fingerprint_of(gray: Image) -> int:
-    """Return a difference hash: which of 8 x 8 pixels are brighter than their left neighbor.
-
-    Shades are floats, and a difference of up to one shade does not count, so that noise does not
-    set the bits of flat areas.
-    """
-    import numpy as np
-    from PIL.Image import Resampling
-
-    small = gray.resize((256, 256), Resampling.BOX).convert("F")
-    shades = np.asarray(small.resize((9, 8), Resampling.LANCZOS))
-    bits = np.diff(shades, axis=1) > 1
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def differing_bits(one: Look, other: Look) -> int:
-    return (one.fingerprint ^ other.fingerprint).bit_count()
 
 
 def look_notes(photos: Sequence[Photo], looks: Sequence[Look], index: int) -> Iterator[Note]:

@@ -165,7 +165,9 @@ def eight_bit_image(pixels: Image | NDArray[Any]) -> Image:
     if not isinstance(pixels, np.ndarray):
         return pixels
     strips = np.array_split(pixels, 64)
-    small = np.concatenate([((strip + np.uint32(128)) // 257).astype(np.uint8) for strip in strips])
+    small = np.concatenate(
+        [((strip.astype(np.uint32) + 128) // 257).astype(np.uint8) for strip in strips]
+    )
     return pillow.fromarray(small[..., 0] if small.shape[2] == 1 else small)
 
 

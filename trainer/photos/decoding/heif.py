@@ -79,7 +79,7 @@ def deep_picture(image: Any, meaning: Meaning) -> Picture:
 
     values = np.asarray(image)
     if values.dtype == np.uint8:
-        values = values * np.uint16(257)
+        values = values.astype(np.uint16) * 257
     values = values.reshape(*values.shape[:2], -1)[:, : image.size[0]]
     if values.shape[2] in (1, 3):
         return Picture(values, meaning=meaning)

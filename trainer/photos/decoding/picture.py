@@ -100,9 +100,9 @@ def picture_of(image: Image, meaning: Meaning | None = None, orientation: int = 
     Args:
         meaning: of its colors; by default what its profile and EXIF say.
     """
-    image.load()
-    if meaning is None:
+    if meaning is None:  # before the pixels: older versions of Pillow then close the file
         meaning = exif_meaning(exif_of(image), image.info.get("icc_profile"))
+    image.load()
     alpha = None
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")

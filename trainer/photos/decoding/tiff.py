@@ -54,9 +54,9 @@ def read_tiff(stream: BinaryIO, file_bytes: int) -> Picture:
         return picture_of(image)
     if kind.color > BLACK_IS_ZERO or kind.samples > 1 or (kind.format, kind.bits) not in DEEP_GRAY:
         raise kind.refused()
+    meaning = exif_meaning(exif_of(image), image.info.get("icc_profile"))
     image.load()
-    profile = image.info.get("icc_profile")
-    return Picture(deep_gray(image, kind), meaning=exif_meaning(exif_of(image), profile))
+    return Picture(deep_gray(image, kind), meaning=meaning)
 
 
 def tags_of(stream: BinaryIO) -> Any:
