@@ -56,7 +56,8 @@ def photo_group() -> dict[str, Any]:
         kept(gr.HTML("<h3>1 · Photos of your subject (3 to 20)</h3>"))
         uploads = kept(
             gr.File(
-                file_count="multiple", file_types=["image", ".heic", ".heif", ".txt"], height=140,
+                file_count="multiple", height=140,
+                file_types=["image", ".heic", ".heif", ".hif", ".avif", ".txt"],
                 label="Drop photos here, with captions in .txt files of the same name",
                 elem_id="dreambooth_uploads",
             )

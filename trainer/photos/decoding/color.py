@@ -176,7 +176,7 @@ def plain(image: Image) -> Image:
     from PIL import ImageCms
 
     if image.mode != "LAB":
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     source, target = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     return ImageCms.buildTransform(source, target, "LAB", "RGB").apply(image)
 

@@ -83,9 +83,10 @@ def read_png(stream: BinaryIO, file_bytes: int) -> Picture:
         return picture
     import numpy as np
 
-    factor = 255 // (2**depth - 1)  # Pillow scales fewer bits to eight
+    top = 2**depth - 1
+    scaled = [(value & top) * (255 // top) for value in key]  # Pillow scales fewer bits to eight
     values = np.asarray(picture.pixels)
-    alpha = opacity(values.reshape(*values.shape[:2], -1), [value * factor for value in key])
+    alpha = opacity(values.reshape(*values.shape[:2], -1), scaled)
     return Picture(picture.pixels, alpha, orientation, meaning)
 
 
