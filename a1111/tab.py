@@ -26,7 +26,8 @@ from .routes import check_key, new_key
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
-FILE_TYPES = ["image", ".heic", ".heif", ".txt", ".caption", ".cap"]
+FILE_TYPES = ["image", ".heic", ".heif", ".hif", ".avif", ".txt", ".caption", ".cap"]
+PROGRESS = gr.Progress()  # as a default, gradio passes it in and shows it
 PANEL = '<div id="dreambooth_{}"></div>'
 WITH_KEY = "dreamboothDom.withKey"  # puts the page's key before the inputs
 
@@ -188,12 +189,16 @@ def read_form(key: object, values: tuple[Any, ...]) -> Form:
     )  # fmt: skip
 
 
-def look(key: object, *values: Any) -> tuple[Any, str]:
+def look(progress: Any = PROGRESS, key: object = None, *values: Any) -> tuple[Any, str]:
     """Return the preview of the training crops, and the report."""
+
+    def on_photo(done: int, total: int) -> None:
+        progress((done, total), desc="Reading photos")
+
     from . import photos  # here, to keep the host's start fast
 
     try:
-        found = photos.look_at(orders.instance_config(read_form(key, values), places()))
+        found = photos.look_at(orders.instance_config(read_form(key, values), places()), on_photo)
     except ConfigError as error:
         return gr.update(value=[], visible=False), problem(error)
     return gr.update(value=list(found.crops), visible=True), found.report

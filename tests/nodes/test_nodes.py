@@ -184,7 +184,7 @@ def test_a_preset_fills_in_only_what_is_left_at_its_default():
 
 
 def test_photo_settings_that_differ_from_the_preset_are_named():
-    instance = config.InstanceConfig(("a.png",), "a photo of sks dog")
+    instance = config.InstanceConfig(("a.png",), "a photo of sks dog", resolution=512)
     assert job.preset_differences("sdxl-lora", instance) == [
         "The preset suggests resolution=1024; Load Instance Images uses 512, which wins."
     ]

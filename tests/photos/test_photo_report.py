@@ -227,7 +227,7 @@ def test_small_copies_of_real_photos_are_their_duplicates(tmp_path: Path, folder
         photo.save(tmp_path / f"{path.stem}_a.bmp")
         photo.resize((256, 256)).save(tmp_path / f"{path.stem}_b.jpg", quality=30)
     report = inspect(InstanceConfig((str(tmp_path),), "a photo of sks dog", resolution=256))
-    messages = [note.message for note in report.warnings() if note.code == "duplicate"]
+    messages = [note.message for note in report.photo_notes() if note.code == "duplicate"]
     names = [photo.photo.path.name for photo in report.photos]
     pairs = [pair for pair in pairwise(names) if pair[0].endswith("_a.bmp")]
     assert messages == [f"{copy} shows the same as {original}." for original, copy in pairs]

@@ -15,6 +15,7 @@ from .checks import check_together
 from .concept import ConceptConfig, InstanceConfig, PriorConfig
 from .model import EMBEDDED, ModelConfig, check_side
 from .optimization import TrainingConfig
+from .rates import rate_in_effect
 from .result import ResultConfig, check_output
 from .sampling import SampleConfig
 from .settings import Setting, check_value, nearest, parse_value, settings_of
@@ -33,7 +34,6 @@ __all__ = [
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONCEPTS = 100
-LORA_RATE, LORA_TEXT_RATE, FULL_RATE = 1e-4, 5e-5, 5e-6
 CONCEPTS = "concepts"  # the list of subjects, where there is more than one
 Group = TypeVar("Group")
 # In the order in which user interfaces show them.
@@ -91,13 +91,7 @@ class Config:
 
     def learning_rate(self, name: str) -> float:
         """Return the learning rate in effect, by the name of its setting."""
-        training, is_full = self.training, self.trained.is_full
-        rate = training.learning_rate or (FULL_RATE if is_full else LORA_RATE)
-        if name == "learning_rate":
-            return rate
-        text_rate = training.text_encoder_learning_rate or (rate if is_full else LORA_TEXT_RATE)
-        second = training.text_encoder_2_learning_rate
-        return (second or text_rate) if name == "text_encoder_2_learning_rate" else text_rate
+        return rate_in_effect(self.training, self.trained, name)
 
     @property
     def sample_prompts(self) -> list[str]:

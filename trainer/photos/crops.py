@@ -14,7 +14,7 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Crop", "Window", "crops_of", "windows_of"]
+__all__ = ["Crop", "FirstCrops", "Window", "crops_from", "crops_of", "windows_of"]
 
 BUCKET_STEP_PX = 64
 MAX_ZOOM = 1.15
@@ -56,20 +56,44 @@ class Crop:
 
 
 def crops_of(photo: Photo, config: InstanceConfig, index: int) -> list[Crop]:
-    """Decode a photo once and return its crops; with `flip`, their mirror images follow.
+    """Decode a photo once and return its crops.
 
     Args:
         photo: only its path is used.
+        index: the photo's place in its set.
+    """
+    return crops_from(read_photo(photo.path, config.background), config, index)
+
+
+def crops_from(image: Image, config: InstanceConfig, index: int) -> list[Crop]:
+    """Return the crops of a photo's pixels; with `flip`, their mirror images follow.
+
+    Args:
         index: the photo's place in its set, which alone determines random crops, so that every
             user interface shows what will be trained.
     """
-    image = read_photo(photo.path, config.background)
     windows = windows_of(image.size, config, index)
     size = (image.height, image.width)
     crops = [Crop(cut(image, window), size, window.top_left, flipped=False) for window in windows]
     if config.flip:
         crops += [mirror(crop, window) for crop, window in zip(crops, windows, strict=True)]
     return crops
+
+
+class FirstCrops:
+    """Keeps the first crops of a set while its photos are read, each with its photo."""
+
+    def __init__(self, config: InstanceConfig, limit: int) -> None:
+        self.config, self.limit = config, limit
+        self.found: list[tuple[Photo, Crop]] = []
+        self.photos = 0
+
+    def add(self, photo: Photo, image: Image) -> None:
+        """Cut the next photo, as long as crops are wanted."""
+        if len(self.found) < self.limit:
+            crops = crops_from(image, self.config, self.photos)
+            self.found += [(photo, crop) for crop in crops[: self.limit - len(self.found)]]
+        self.photos += 1
 
 
 def mirror(crop: Crop, window: Window) -> Crop:

@@ -162,6 +162,20 @@ def test_a_plot_that_another_program_keeps_locked_costs_no_training(
     assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
 
 
+def test_a_run_can_be_stopped_while_its_photos_are_read(make_config, tmp_path):
+    control, run, told = Control(), Run(tmp_path / "runs/r"), []
+
+    def stop_at_the_first_photo(event: Event) -> None:
+        if isinstance(event, Status) and event.message == "Reading photos":
+            told.append(event.done)
+            control.stop.set()
+
+    with pytest.raises(Stop):
+        train(Job(make_config(), run, False, stop_at_the_first_photo, control))
+    assert told == [0]
+    assert not run.config.exists()
+
+
 def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):
     run_training(make_config(), tmp_path / "runs/r", stop_after=2)
     with Run(tmp_path / "runs/r").events.open("a") as file:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from ...files.atomic import check_writable
 from ...runs.control import Control, Stop
+from ...runs.events import Status
 from ..base import models
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
@@ -42,8 +44,12 @@ def set_up(job: Job) -> Training:
     check_writable(job.run.cache, "cache")
     settings = job.config.training
     require_optimizer(settings)
-    sources = check_sources(job.config)
+    sources = None
+    with suppress(Stop):
+        sources = check_sources(job.config, partial(reading, job))
     accelerator = make_accelerator(settings.mixed_precision, settings.gradient_accumulation_steps)
+    check_all(accelerator, job.control)
+    assert sources is not None  # else this process was asked to stop
     if accelerator.is_main_process:
         claim_run(job)
     check_all(accelerator, job.control)
@@ -56,6 +62,12 @@ def set_up(job: Job) -> Training:
         training.check_space()
         job.run.create(job.config.to_json())  # a refused resume leaves the old one
     return training
+
+
+def reading(job: Job, done: int, total: int) -> None:
+    """Report how many photos were read; raises Stop where that was asked for."""
+    job.control.check()
+    job.report(Status("loading", done, total, "Reading photos"))
 
 
 def claim_run(job: Job) -> None:
