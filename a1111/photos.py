@@ -14,6 +14,7 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import names, write_atomic
 from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.files.own import check_tree, is_own_file, make_folder, remove
 from ..trainer.photos.crops import crops_of
 from ..trainer.photos.images import Photo, load_photos
 from ..trainer.photos.report import Note, Report, inspect_photos
@@ -43,7 +44,8 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     The host clears its own uploads from time to time, but a run may be resumed much later.
 
     Raises:
-        ConfigError: there are no files, too many, one is missing, or all of them are empty.
+        ConfigError: there are no files, too many, one is missing, all of them are empty, or there
+            are links in the folder.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
@@ -57,9 +59,11 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"
-    if not complete.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    make_folder(store.parent.parent, folder)
+    check_tree(folder)
+    if not is_own_file(complete):
+        remove(store, folder)
+        folder.mkdir()
         for path in uploads:
             target = next(p for p in names(folder, path.stem, path.suffix) if not p.exists())
             shutil.copyfile(path, target)

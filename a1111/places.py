@@ -9,12 +9,19 @@ from modules.paths_internal import default_output_dir
 
 from .orders import Places
 
-__all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder"]
+__all__ = ["checkpoints", "current_checkpoint", "loras_folder", "places", "runs_folder"]
 
 
 def places() -> Places:
     """Return the host's current folders and checkpoints."""
-    return Places(runs_folder(), loras_folder(), checkpoints())
+    others = (Path(default_output_dir), Path(paths.models_path), *given_folders("vae_dir"))
+    return Places(runs_folder(), loras_folder(), checkpoints(), others)
+
+
+def given_folders(*options: str) -> list[Path]:
+    """Return the folders that options of the host name, where they are set."""
+    given = (getattr(shared.cmd_opts, option, None) for option in options)
+    return [Path(folder).absolute() for folder in given if folder]
 
 
 def runs_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.files.own import check_file, is_own_file, make_folder
 from ..trainer.model_files.families import FAMILIES
 from . import places
 from .graph import Prompt, straight_wires, wires_key
@@ -21,6 +23,7 @@ from .wires import Base
 __all__ = ["Wires", "export", "find_base"]
 
 NAMES = ("model", "clip", "vae")
+EXPORTED = re.compile(r"([0-9a-f]{20}|partial_[0-9a-f]{12})\.safetensors")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
 TRAINABLE = tuple(kind for kind, _ in KINDS)
 OTHER_LAYER = (
@@ -99,12 +102,17 @@ def prediction_type(model: Any) -> str:
 
 
 def export(base: Base, wires: Wires) -> None:
-    """Write a patched model for the worker unless it exists; delete all others."""
+    """Write a patched model for the worker unless it exists; delete all others.
+
+    Raises:
+        ConfigError: the folder or the file is a link.
+    """
     folder = base.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(places.runs_folder(), folder)
     for other in folder.iterdir():
-        if other != base.path and other.is_file():
+        if other != base.path and EXPORTED.fullmatch(other.name) and is_own_file(other):
             other.unlink()
+    check_file(base.path)
     if base.path.exists():
         return
     sampling = wires.model.get_model_object("model_sampling")
