@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.bad_input import refused, time_limit
+from tests.helpers.shared_runs import Fault, attack
 from tests.nodes.test_nodes import pack_module
 from trainer.config.config import Config
 from trainer.errors import ConfigError
@@ -342,3 +343,22 @@ def test_the_tab_resumes_a_run_made_elsewhere_only_within_the_host(
             orders.resume_job(run, places)
         with pytest.raises(pack_module("trainer.errors").ConfigError, match="made elsewhere"):
             orders.compare_job(run, tmp_path / "x", places)
+
+
+# All of it at random
+
+
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_whatever_a_shared_run_holds_nothing_else_changes(first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + 10):
+        attack(seed, tmp_path / str(seed))
+
+
+def test_the_random_runs_notice_a_link_that_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "check_entry", lambda path, status: None)
+    monkeypatch.setattr(own, "NO_FOLLOW", 0)
+    with pytest.raises((Fault, AssertionError, OSError)):
+        for seed in range(40):
+            attack(seed, tmp_path / str(seed))

@@ -55,13 +55,19 @@ def check_entry(path: Path, status: os.stat_result) -> None:
         raise ConfigError(f"{path} is a pipe or device, not a file.", NOT_OURS)
 
 
-def check_file(path: Path) -> None:
-    """Refuse anything but a regular file; there need not be one."""
+def check_file(path: Path, *, to_change: bool = False) -> None:
+    """Refuse anything but a regular file; there need not be one.
+
+    Args:
+        to_change: also refuse a file that has a second name: it may be one outside.
+    """
     if os.path.lexists(path):
         status = path.lstat()
         check_entry(path, status)
         if stat.S_ISDIR(status.st_mode):
             raise ConfigError(f"{path} is a folder where a file belongs.", NOT_OURS)
+        if to_change and status.st_nlink > 1:
+            raise ConfigError(f"{path} has a second name elsewhere (a hard link).", COPY)
 
 
 def check_folder(path: Path) -> None:
@@ -147,16 +153,12 @@ def open_own(path: Path, mode: str = "rb") -> BinaryIO:
     Raises:
         ConfigError: it is a link, not a regular file, or a file to change that has a second name.
     """
-    check_file(path)
-
-    def no_follow(name: str, flags: int) -> int:
-        descriptor = os.open(name, flags | NO_FOLLOW, 0o666)
-        if mode == "rb" or os.fstat(descriptor).st_nlink < 2:
-            return descriptor
-        os.close(descriptor)
-        raise ConfigError(f"{path} has a second name elsewhere (a hard link).", COPY)
-
+    check_file(path, to_change=mode != "rb")
     return cast(BinaryIO, open(path, mode, opener=no_follow))  # noqa: PTH123, SIM115
+
+
+def no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | NO_FOLLOW, 0o666)
 
 
 def remove(root: Path, path: Path) -> None:

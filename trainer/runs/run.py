@@ -109,8 +109,10 @@ class Run:
         Raises:
             ConfigError: names the entry.
         """
-        files = (self.config, self.inputs, self.events, self.log, self.loss_plot, self.report)
-        for file in (*files, self.signature, self.lock.path, self.folder / NUMBER):
+        for file in (self.events, self.log, self.lock.path):
+            own.check_file(file, to_change=True)
+        files = (self.config, self.inputs, self.loss_plot, self.report, self.signature)
+        for file in (*files, self.folder / NUMBER):
             own.check_file(file)
         for folder in (self.checkpoints, self.samples):
             own.check_folder(folder)
@@ -165,13 +167,13 @@ class Run:
         caches = [self.cache / "latents", *(self.cache / "class_images").glob("*")]
         remove_leftovers(self.lock, [self.folder, self.samples, *caches, output])
 
-    def is_odd(self) -> bool:
-        """Whether the run contains what the trainer never makes."""
+    def is_free(self) -> bool:
+        """Lock the run; return False if another process trains it or it contains links."""
         try:
             self.check()
+            return self.lock.take()
         except ConfigError:
-            return True
-        return False
+            return False
 
     def busy(self) -> ConfigError:
         """Return the error for a run that another process is training."""
@@ -182,7 +184,7 @@ class Run:
 
     def discard(self) -> None:
         """Remove a run that was refused before it began, unless another process is training it."""
-        if not self.folder.exists() or self.is_odd() or not self.lock.take():
+        if not self.folder.exists() or not self.is_free():
             return
         numbered = self.folder / NUMBER
         for file in (self.config, self.signature, self.inputs, numbered, self.events, self.log):
