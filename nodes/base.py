@@ -14,7 +14,7 @@ import torch
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
-from ..trainer.files.own import check_file, is_own_file, make_folder
+from ..trainer.files.own import keep_only
 from ..trainer.model_files.families import FAMILIES
 from . import places
 from .graph import Prompt, straight_wires, wires_key
@@ -107,17 +107,12 @@ def export(base: Base, wires: Wires) -> None:
     Raises:
         ConfigError: the folder or the file is a link.
     """
-    folder = base.path.parent
-    make_folder(places.runs_folder(), folder)
-    for other in folder.iterdir():
-        if other != base.path and EXPORTED.fullmatch(other.name) and is_own_file(other):
-            other.unlink()
-    check_file(base.path)
+    keep_only(places.runs_folder(), base.path, EXPORTED)
     if base.path.exists():
         return
     sampling = wires.model.get_model_object("model_sampling")
     markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
-    partial = folder / f"partial_{MARK}.safetensors"
+    partial = base.path.with_name(f"partial_{MARK}.safetensors")
     try:
         comfy.sd.save_checkpoint(
             str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers

@@ -241,6 +241,25 @@ def this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
 
 
+def test_however_often_stop_is_pressed_it_is_sent_once(places, photos):
+    class Worker:
+        sent = 0
+
+        def send(self, request: object) -> None:
+            self.sent += 1
+
+        def kill(self) -> None:
+            raise AssertionError
+
+    job = orders.train_job(form(photos), places)
+    job.worker = Worker()
+    before = threading.active_count()
+    for _ in range(100):
+        job.stop()
+    assert job.worker.sent == 1
+    assert threading.active_count() <= before + 1
+
+
 def test_two_windows_that_press_train_get_one_training(places, photos):
     registry, host, both = jobs.Jobs(), StandInHost(), threading.Barrier(2)
 

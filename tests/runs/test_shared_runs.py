@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,31 @@ def test_class_images_are_not_made_behind_a_link(tmp_path: Path, outside: Path, 
         make_missing(images, 1, check=lambda: None, waiting=made.append, make=made.append)
     assert made == []
     assert [path.name for path in outside.parent.iterdir()] == ["rc"]
+
+
+@pytest.mark.parametrize("name", ["cache", "cache/bases", "cache/bases/a.safetensors"])
+def test_a_patched_base_is_not_exported_behind_a_link(
+    tmp_path: Path, outside: Path, name: str
+) -> None:
+    made = re.compile(r"[a-z]\.safetensors")
+    (outside.parent / "b.safetensors").touch()
+    link = tmp_path / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside if link.suffix else outside.parent)
+    path = tmp_path / "cache" / "bases" / "a.safetensors"
+    refused(lambda: own.keep_only(tmp_path, path, made), "is a link")
+    assert len(list(outside.parent.iterdir())) == 2
+
+
+def test_of_the_exported_bases_only_our_own_are_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "bases"
+    folder.mkdir(parents=True)
+    for name in ("a.safetensors", "b.safetensors", "thesis.safetensors"):
+        (folder / name).touch()
+    (folder / "c.safetensors").symlink_to(folder / "thesis.safetensors")
+    own.keep_only(tmp_path, folder / "a.safetensors", re.compile(r"[a-z]\.safetensors"))
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"a.safetensors", "c.safetensors", "thesis.safetensors"}
 
 
 def test_checkpoints_behind_a_link_are_not_removed(run: Run, outside: Path) -> None:

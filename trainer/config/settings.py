@@ -36,6 +36,7 @@ class Setting:
         type: the value's plain type: str, int, float, bool or tuple (of str).
         choices: the allowed strings, if they are few.
         minimum: smallest allowed value, included; `above` is excluded.
+        most: how many texts a list may have.
         advanced: shown under "advanced" in user interfaces.
     """
 
@@ -49,6 +50,7 @@ class Setting:
     maximum: float | None = None
     above: float | None = None
     multiple_of: int | None = None
+    most: int | None = None
     advanced: bool = False
 
     @property
@@ -129,6 +131,10 @@ def check_value(spec: Setting, value: Any) -> None:
         return
     if not has_type(spec, value) or not within_bounds(spec, value):
         raise bad_value(spec, value)
+    if spec.most is not None and isinstance(value, tuple) and len(value) > spec.most:
+        raise ConfigError(
+            f"{spec.name} has {len(value):,} entries.", f"Give at most {spec.most:,}."
+        )
     for text in texts_of(spec, value):
         check_text(spec.name, text)
 

@@ -7,6 +7,7 @@ may be reached through a link: that one was made by the user.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import BinaryIO, cast
 from ..errors import ConfigError
 
 __all__ = [
-    "check_below", "check_file", "check_folder", "check_tree", "is_own_file", "make_folder",
-    "open_own", "own_files", "remove",
+    "check_below", "check_file", "check_folder", "check_tree", "is_own_file", "keep_only",
+    "make_folder", "open_own", "own_files", "remove",
 ]  # fmt: skip
 
 NAME_SURROGATE = 0x20000000  # the bit of Windows' reparse tags that stand for another place
@@ -134,6 +135,22 @@ def make_folder(root: Path, folder: Path) -> None:
     check_below(root, folder)
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def keep_only(root: Path, path: Path, made: re.Pattern[str]) -> None:
+    """Make room for a file below the root: its folder exists, without other files of such a name.
+
+    Args:
+        made: matches the whole names of the files that we make there.
+
+    Raises:
+        ConfigError: the file, or a folder on the way to it, is a link.
+    """
+    make_folder(root, path.parent)
+    check_file(path)
+    for other in path.parent.iterdir():
+        if other != path and made.fullmatch(other.name) and is_own_file(other):
+            other.unlink()
 
 
 def own_files(root: Path, folder: Path, suffix: str) -> list[Path]:
