@@ -74,10 +74,10 @@ class Job:
     def stop(self) -> None:
         """Stop and save; a job that has not started ends immediately."""
         with self.lock:
-            self.stopping = True
+            first, self.stopping = not self.stopping, True
             worker = self.worker
         self.text = NOTHING_YET if worker is None else SAVING
-        if worker is not None:
+        if worker is not None and first:
             worker.send(orders.Stop())
             timer = threading.Timer(STOP_SEC, worker.kill)
             timer.daemon = True

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config.concept import InstanceConfig, PriorConfig
-from ..trainer.config.config import Config, read_config_file, read_group
+from ..trainer.config.config import Config, read_group
 from ..trainer.config.drawing import require_class_images
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
+from ..trainer.files.network import lies_in
+from ..trainer.files.own import remove
 from ..trainer.model_files.identify import require_base, usual_side
 from ..trainer.runs.orders import Compare, MakeClassImages, Train
+from ..trainer.runs.origin import own_config
 from ..trainer.runs.run import Run
 from .fields import PATHS, SETTINGS
 from .jobs import Job
@@ -34,6 +36,10 @@ __all__ = [
 
 WORK = ".work"  # logs of jobs other than trainings; no run can have this name
 COMPARED = 3  # images before and after
+PUT_HERE = (
+    "Train anew with your own files, or copy these into the host's folders and name them in "
+    "the run's config.json."
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,19 @@ class Places:
 
     Args:
         reach: which other files the tab's fields may name.
+        others: the host's further folders of images and models.
     """
 
     runs: Path
     loras: Path
     checkpoints: Mapping[str, str]
     reach: Reach
+    others: Sequence[Path] = ()
+
+    def contain(self, path: str) -> bool:
+        """Return whether a path is one of the host's own, by its text alone."""
+        listed = path in self.checkpoints.values()
+        return listed or lies_in(path, [self.runs, self.loras, *self.others])
 
     @property
     def uploads(self) -> Path:
@@ -150,9 +163,13 @@ def train_job(form: Form, places: Places) -> Job:
     return training(run, config, resume=False)
 
 
-def resume_job(run: Run) -> Job:
-    """Return the job that resumes a stopped run with its own settings."""
-    return training(run, Config.from_values(read_config_file(run.config)), resume=True)
+def resume_job(run: Run, places: Places) -> Job:
+    """Return the job that resumes a stopped run with its own settings.
+
+    Raises:
+        ConfigError: the run holds links, or was made elsewhere and names files outside of the host.
+    """
+    return training(run, own_config(run, places.contain, PUT_HERE), resume=True)
 
 
 def training(run: Run, config: Config, *, resume: bool) -> Job:
@@ -172,15 +189,19 @@ def class_images_job(form: Form, places: Places) -> Job:
 
 
 def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Return the job that samples a run's prompts without and with its LoRA."""
+    """Return the job that samples a run's prompts without and with its LoRA.
+
+    Raises:
+        ConfigError: as for `resume_job`.
+    """
+    config = own_config(run, places.contain, PUT_HERE).to_dict()
     folder = run.folder / "compare"
-    shutil.rmtree(folder, ignore_errors=True)
-    config = Config.from_values(read_config_file(run.config)).to_dict()
+    remove(run.folder, folder)
     order = Compare(work_folder(places), config, str(lora), COMPARED, str(folder))
     return Job("compare", run.folder.name, order)
 
 
 def work_folder(places: Places) -> str:
     folder = places.runs / WORK
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(places.runs, folder)
     return str(folder)

@@ -14,6 +14,7 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import names, write_atomic
 from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.files.own import check_tree, is_own_file, make_folder, remove
 from ..trainer.photos.captions import is_caption_name, read_text
 from ..trainer.photos.crops import FirstCrops
 from ..trainer.photos.images import load_photos, starts_like_photo
@@ -47,7 +48,7 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
 
     Raises:
         ConfigError: there are no photos, too many files, one is missing or neither a photo nor a
-            caption, or all of them are empty.
+            caption, all of them are empty, or there are links in the folder.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
@@ -62,9 +63,11 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"
-    if not complete.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    make_folder(store.parent.parent, folder)
+    check_tree(folder)
+    if not is_own_file(complete):
+        remove(store, folder)
+        folder.mkdir()
         for path in uploads:
             target = next(p for p in names(folder, path.stem, path.suffix) if not p.exists())
             shutil.copyfile(path, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..trainer.config.concept import USUAL_SIDE_PX
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.files.own import keep_only
 from ..trainer.model_files.families import FAMILIES
 from . import places
 from .graph import Prompt, straight_wires, wires_key
@@ -22,6 +24,7 @@ from .wires import Base
 __all__ = ["Wires", "export", "find_base", "usual_side"]
 
 NAMES = ("model", "clip", "vae")
+EXPORTED = re.compile(r"([0-9a-f]{20}|partial_[0-9a-f]{12})\.safetensors")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
 TRAINABLE = tuple(kind for kind, _ in KINDS)
 OTHER_LAYER = (
@@ -108,17 +111,17 @@ def prediction_type(model: Any) -> str:
 
 
 def export(base: Base, wires: Wires) -> None:
-    """Write a patched model for the worker unless it exists; delete all others."""
-    folder = base.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for other in folder.iterdir():
-        if other != base.path and other.is_file():
-            other.unlink()
+    """Write a patched model for the worker unless it exists; delete all others.
+
+    Raises:
+        ConfigError: the folder or the file is a link.
+    """
+    keep_only(places.runs_folder(), base.path, EXPORTED)
     if base.path.exists():
         return
     sampling = wires.model.get_model_object("model_sampling")
     markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
-    partial = folder / f"partial_{MARK}.safetensors"
+    partial = base.path.with_name(f"partial_{MARK}.safetensors")
     try:
         comfy.sd.save_checkpoint(
             str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers

@@ -354,6 +354,25 @@ def this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
 
 
+def test_however_often_stop_is_pressed_it_is_sent_once(places, photos):
+    class Worker:
+        sent = 0
+
+        def send(self, request: object) -> None:
+            self.sent += 1
+
+        def kill(self) -> None:
+            raise AssertionError
+
+    job = orders.train_job(form(photos), places)
+    job.worker = Worker()
+    before = threading.active_count()
+    for _ in range(100):
+        job.stop()
+    assert job.worker.sent == 1
+    assert threading.active_count() <= before + 1
+
+
 def test_two_windows_that_press_train_get_one_training(places, photos):
     registry, host, both = jobs.Jobs(), StandInHost(), threading.Barrier(2)
 
@@ -390,10 +409,10 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
     assert [sample["step"] for sample in view["samples"]] == [2, 3]
     assert host.log == ["taken", "returned", "refreshed"]
-    (shown,) = history.run_views(places.runs, None)
+    (shown,) = history.run_views(places.runs, None, [places.loras])
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
-    lora = past_run(history.find_run(places.runs, "dog")).lora
+    lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).lora
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
     registry.start(lambda: compare, host)
@@ -515,12 +534,12 @@ def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
 def test_an_interrupted_run_can_be_resumed(tmp_path):
     run = Run(tmp_path / "dog")
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
     files.append_lines(run.events, events.to_line(events.Stopped(4, "", "", resumable=True)) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
-    (shown,) = history.run_views(tmp_path, "dog")
+    (shown,) = history.run_views(tmp_path, "dog", [tmp_path])
     assert (shown["state"], shown["resumable"]) == ("running", False)
 
 
@@ -529,7 +548,10 @@ def test_a_run_whose_files_were_touched_keeps_its_place_in_the_list(tmp_path):
         Run(tmp_path / name).create("{}")
     for path in (tmp_path / "zebra" / "config.json", tmp_path / "zebra"):
         os.utime(path, (4_000_000_000, 4_000_000_000))
-    assert [shown["name"] for shown in history.run_views(tmp_path, None)] == ["dog", "zebra"]
+    assert [shown["name"] for shown in history.run_views(tmp_path, None, [tmp_path])] == [
+        "dog",
+        "zebra",
+    ]
 
 
 @pytest.mark.parametrize(("kind", "offered"), [("lora", True), ("checkpoint", False)])
@@ -540,7 +562,7 @@ def test_only_a_lora_is_offered_as_one(tmp_path, kind, offered):
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), kind, 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert bool(shown["prompt"]) == offered
     assert jobs.end_view(finished, "train")["lora"] == offered
 

@@ -312,17 +312,17 @@ def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tm
     lora.write_bytes(b"x")
     make_run(tmp_path, "dog", events.Finished(4, str(lora), "lora", 1.0))
     make_run(tmp_path, "other", events.Finished(4, str(lora), "lora", 1.0), key="another")
-    (found,) = history.runs_from(tmp_path, "k")
+    (found,) = history.runs_from(tmp_path, "k", [tmp_path])
     assert (found.finished_lora, found.family) == (lora, "sd1")
-    assert history.lost_results(tmp_path) == []
+    assert history.lost_results(tmp_path, [tmp_path]) == []
     lora.unlink()
-    assert history.runs_from(tmp_path, "k")[0].finished_lora is None
-    assert len(history.lost_results(tmp_path)) == 2
+    assert history.runs_from(tmp_path, "k", [tmp_path])[0].finished_lora is None
+    assert len(history.lost_results(tmp_path, [tmp_path])) == 2
 
 
 def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
     stopped = make_run(tmp_path, "dog", events.Stopped(2, "", "", True))
-    past = history.runs_from(tmp_path, "k")
+    past = history.runs_from(tmp_path, "k", [tmp_path])
     assert task.next_run(tmp_path, "dog", past, job.RESUME) == stopped
     assert task.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
     assert task.next_run(tmp_path, "dog", [], job.RESUME).folder == tmp_path / "dog_3"
@@ -330,7 +330,10 @@ def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
 
 def test_a_killed_run_can_be_resumed(tmp_path):
     killed = make_run(tmp_path, "dog", None)
-    assert task.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.RESUME) == killed
+    assert (
+        task.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k", [tmp_path]), job.RESUME)
+        == killed
+    )
 
 
 def make_set(cache: Path, cfg: float, count: int) -> object:

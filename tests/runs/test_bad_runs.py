@@ -422,7 +422,7 @@ def test_bad_loras_are_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in LORAS[kind](out, into).items()}, path)
-    refused(lambda: encode_with(parts, LoraFile(path), [""]), "dog.safetensors")
+    refused(lambda: encode_with(parts, LoraFile(path), [""], Control().check), "dog.safetensors")
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf")])
@@ -433,7 +433,7 @@ def test_a_strength_that_is_no_number_is_refused(
     out, into = module.weight.shape
     path = tmp_path / "dog.safetensors"
     save_file({f"{name}.{key}": value for key, value in good(out, into).items()}, path)
-    refused(lambda: encode_with(parts, LoraFile(path, strength), [""]), "strength")
+    refused(lambda: encode_with(parts, LoraFile(path, strength), [""], Control().check), "strength")
 
 
 # Halves of checkpoints: what names a model is there, and the rest is not

@@ -28,7 +28,7 @@ class InstanceConfig:
     """The photos of the subject, and how they are cropped and captioned."""
 
     instance_images: tuple[str, ...] = setting(
-        help="Photos of the subject: a folder or a list of files. 3 to 20 work best."
+        most=10_000, help="Photos of the subject: a folder or a list of files. 3 to 20 work best."
     )
     instance_prompt: str = setting(
         help='Prompt that names the subject with a rare word, such as "a photo of sks dog".'

@@ -257,13 +257,16 @@ def parse_document(text: str) -> dict[str, Any]:
     return document
 
 
-def read_config_file(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path, *, own: bool = False) -> dict[str, Any]:
     """Read the settings by name from a config file, nested or flat.
+
+    Args:
+        own: it is a run's, so that a link is refused.
 
     Raises:
         ConfigError: the file cannot be read or is not a config; names the file.
     """
-    return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file."))
+    return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file.", own=own))
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ..files.own import is_own_file, open_own
 from . import messages
 
 __all__ = [
@@ -168,9 +170,9 @@ def from_line(line: str) -> Event:
 
 def read_events(path: Path) -> Iterator[Event]:
     """Yield the events of a run's file, if it exists; an incomplete line is skipped."""
-    if not path.is_file():
+    if not is_own_file(path):
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    with TextIOWrapper(open_own(path), "utf-8", errors="replace", newline="\n") as file:
         while line := file.readline(MAX_LINE):
             with suppress(ValueError):
                 yield from_line(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from collections.abc import Mapping
 from functools import cache
@@ -77,4 +78,6 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
     if type(value) is int:
         return hint in (int, float) and abs(value) < 2**63
+    if type(value) is float:
+        return hint is float and math.isfinite(value)
     return type(value) is hint

@@ -23,7 +23,8 @@ from .draw_commands import add_class_images, add_sample
 from .extract_command import add_extract
 from .flags import RUNS, add_events, add_settings, assignments, given_values
 from .plan_command import add_plan_flags, show_plan
-from .show import is_main_process, json_report, run_job
+from .resume import check_run_paths
+from .show import is_main_process, json_report, run_job, show
 
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         if getattr(options, "events", False):
             json_report(sys.stdout)(Failed("config", error.message, error.hint, ""))
-        print(f"Error: {error.message} {error.hint}", file=sys.stderr)
+        show(f"Error: {error.message} {error.hint}", sys.stderr)
         return 2
 
 
@@ -110,7 +111,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     # Absolute paths: a run may be resumed from another working folder.
-    config = Config.from_values(train_values(options)).with_paths(os.path.abspath)
+    config = train_config(options).with_paths(os.path.abspath)
     run = choose_run(options, Path(config.result.output).stem)
 
     def execute(report: Report, control: Control) -> Event:
@@ -122,11 +123,22 @@ def run_train(options: argparse.Namespace) -> int:
     return run_job(options, run, execute)
 
 
+def train_config(options: argparse.Namespace) -> Config:
+    """Return the config to train.
+
+    Raises:
+        ConfigError: it is not complete, or names paths of a run that was made elsewhere.
+    """
+    config = Config.from_values(train_values(options))
+    check_run_paths(options, config)
+    return config
+
+
 def train_values(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the stopped run, config file, preset and flags; later ones win."""
     values: dict[str, Any] = {}
     if options.resume and options.run is not None:
-        values = overridden(values, read_config_file(Run(options.run).config))
+        values = overridden(values, read_config_file(Run(options.run).config, own=True))
     if options.config is not None:
         values = overridden(values, read_settings(options.config))
     if options.preset is not None:
@@ -195,7 +207,7 @@ def newest_run(stem: str) -> Path:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    return show_plan(Config.from_values(train_values(options)), options)
+    return show_plan(train_config(options), options)
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -213,17 +225,17 @@ def run_demo(options: argparse.Namespace) -> int:
         from ..worker.evaluation.demo import LOOK, SHEET
 
         seen = f"Open {run.folder / SHEET}, or {run.report} in a browser."
-        print(f"{seen} {LOOK}", file=sys.stderr)
+        show(f"{seen} {LOOK}", sys.stderr)
     return code
 
 
 def run_inspect(options: argparse.Namespace) -> int:
     from ..worker.base.embedded import base_path
 
-    print(describe(base_path(options.file)))
+    show(describe(base_path(options.file)), sys.stdout)
     return 0
 
 
 def run_doctor(_options: argparse.Namespace) -> int:
-    print(doctor())
+    show(doctor(), sys.stdout)
     return 0

@@ -14,7 +14,7 @@ from ..config.model import ModelConfig
 from ..config.settings import settings_of
 from ..runs.events import Event
 from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
-from .show import run_job
+from .show import run_job, show
 
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
@@ -60,7 +60,7 @@ def run_class_images(options: argparse.Namespace) -> int:
         parts = open_parts(model, precision, report)
         side = resolution or parts.base.resolution
         last, folder = class_images_job(parts, prior, side, options.cache, control)
-        print(f"Class images: {folder}", file=sys.stderr)
+        show(f"Class images: {folder}", sys.stderr)
         return last
 
     return run_job(options, None, execute)

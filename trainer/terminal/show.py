@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from ..errors import visible, visible_lines
 from ..runs.control import Control
 from ..runs.events import (
     LAST,
@@ -29,10 +30,15 @@ from ..runs.wording import end_text, start_text, warning_text
 if TYPE_CHECKING:
     from ..runs.control import Report
 
-__all__ = ["is_main_process", "json_report", "run_job"]
+__all__ = ["is_main_process", "json_report", "run_job", "show"]
 
 RESUME = "To resume, run the same command with --resume."
 LOG_EVERY = 10  # steps between two lines if none can be overwritten
+
+
+def show(text: str, stream: TextIO) -> None:
+    """Print lines for a person; names and prompts of others may hold codes a terminal obeys."""
+    print(visible_lines(text), file=stream, flush=True)
 
 
 def json_report(stream: TextIO) -> Callable[[Event], None]:
@@ -63,7 +69,7 @@ class TerminalReport:
     def progress(self, text: str, *, final: bool) -> None:
         """Show a temporary state; if lines cannot be overwritten, only final ones."""
         if self.live:
-            self.stream.write(f"\r\x1b[2K{text}")
+            self.stream.write(f"\r\x1b[2K{visible(text)}")
             self.stream.flush()
             self.open_line = True
         elif final:
@@ -74,7 +80,7 @@ class TerminalReport:
         if self.open_line:
             self.stream.write("\n")
             self.open_line = False
-        print(text, file=self.stream, flush=True)
+        show(text, self.stream)
 
 
 def is_final(event: Progress | Status) -> bool:
@@ -107,11 +113,11 @@ def run_job(
     stop_on_signals(control.stop.set)
     if not is_main_process():
         return guarded(None, lambda heard: execute(heard, control), lambda event: None)
-    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    shown = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
 
     def report(event: Event) -> None:
         try:
-            show(event)
+            shown(event)
         except OSError:  # the terminal or pipe is closed: print no more, save and stop
             control.stop.set()
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,6 +10,7 @@ from contextlib import suppress
 from ..errors import ConfigError
 from ..files.atomic import append_lines
 from ..files.disk import is_full
+from ..files.own import is_own_file
 from ..runs.control import Report, Stop
 from ..runs.crash import RESUME
 from ..runs.events import Event, Failed, Finished, Stopped, to_line
@@ -38,7 +40,7 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
         run: also records the events; None for jobs without a run folder.
     """
     stay_awake()
-    new = run is not None and not run.config.exists()
+    new = run is not None and not os.path.lexists(run.config)
     recorder = Recorder(run, report)
     try:
         last = execute(recorder)
@@ -65,7 +67,7 @@ def never_began(last: Event) -> bool:
 
 def failure(error: Exception, run: Run | None) -> Failed:
     """Return the `failed` event for any exception: what went wrong and what to do."""
-    log_path = str(run.log) if run is not None and run.log.exists() else ""
+    log_path = str(run.log) if run is not None and is_own_file(run.log) else ""
     if isinstance(error, ConfigError):
         return Failed("config", error.message, error.hint, "")
     with suppress(OSError):  # the log may be on the full disk

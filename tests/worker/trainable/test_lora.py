@@ -166,7 +166,7 @@ def test_strength_scales_the_lora(make_config, tmp_path):
     answers = []
     for strength in (0.0, 0.5, 1.0):
         parts = open_parts(ModelConfig(str(base)), "no", lambda event: None)
-        encode_with(parts, LoraFile(lora, strength), [""])
+        encode_with(parts, LoraFile(lora, strength), [""], Control().check)
         layer = parts.unet.get_submodule(name)
         answers.append(layer(torch.eye(layer.in_features)))
     half, whole = answers[1] - answers[0], answers[2] - answers[0]
@@ -178,7 +178,7 @@ def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp
     """Merged into the base's weights it would not: small differences are rounded away there."""
     training, lora = random_training(make_config, tmp_path, "sd1", mixed_precision="bf16")
     parts = open_parts(ModelConfig(training.config.model.base), "bf16", lambda event: None)
-    encode_with(parts, LoraFile(lora), [""])
+    encode_with(parts, LoraFile(lora), [""], Control().check)
     rng = torch.Generator().manual_seed(1)
     noisy, timestep = torch.randn(1, 4, 8, 8, generator=rng), torch.tensor([500])
     prompts = training.model.prompts[["a photo of sks dog"]].embeds

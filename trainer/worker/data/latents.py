@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...files.atomic import write_atomic
+from ...files.own import is_own_file, make_folder
 from ...photos.crops import Crop
 
 __all__ = ["LatentCache"]
@@ -42,10 +43,10 @@ class LatentCache:
         digest = hashlib.sha256(f"{self.vae_key} {pixels.shape}".encode())
         digest.update(pixels.tobytes())
         path = self.folder / f"{digest.hexdigest()}.safetensors"
-        if path.exists():
+        if is_own_file(path):
             with suppress(OSError, SafetensorError, KeyError):  # damaged: rebuilt below
                 return load_file(path)["latents"]
         latents = self.encode(pixels, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.parent.parent, self.folder)
         write_atomic(path, save({"latents": latents}))
         return latents

@@ -70,10 +70,14 @@ class ClassImagesJob:
         )
 
 
-def shaping(base: BaseModel) -> dict[str, str]:
-    """Return what determines a base's images: hashes of its files, and its prediction type."""
-    vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path)}
-    return {"base": model_sha256(base.path), "prediction_type": base.prediction_type, **vae}
+def shaping(base: BaseModel, check: Callable[[], None] = lambda: None) -> dict[str, str]:
+    """Return what determines a base's images: hashes of its files, and its prediction type.
+
+    Args:
+        check: called every few MiB of a file; raises Stop.
+    """
+    vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path, check)}
+    return {"base": model_sha256(base.path, check), "prediction_type": base.prediction_type, **vae}
 
 
 def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:

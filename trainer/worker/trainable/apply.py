@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,16 @@ class LoraFile:
     strength: float = 1.0
 
 
-def encode_with(parts: Parts, lora: LoraFile | None, prompts: Sequence[str]) -> PromptTable:
+def encode_with(
+    parts: Parts, lora: LoraFile | None, prompts: Sequence[str], check: Callable[[], None]
+) -> PromptTable:
     """Apply a LoRA if there is one, and encode prompts; the text encoders are released afterwards.
 
     The base's own weights stay: in half precision what was learned would be rounded away. The text
     encoders are released before the U-Net is loaded.
+
+    Args:
+        check: called before each prompt; raises Stop.
 
     Raises:
         ConfigError: the file is not a LoRA, or has weights that this base has no place for.
@@ -47,7 +52,7 @@ def encode_with(parts: Parts, lora: LoraFile | None, prompts: Sequence[str]) -> 
         kinds = parts.base.family.text_encoders
         for kind, encoder in zip(kinds, parts.text_encoders, strict=True):
             attach(kind.lora_prefix, encoder, weights, lora.strength)
-    table = encode_table(parts.base.family, parts.text_encoders, prompts)
+    table = encode_table(parts.base.family, parts.text_encoders, prompts, check)
     parts.release("text encoder")
     if lora is not None:
         attach(UNET_PREFIX, parts.unet, weights, lora.strength)

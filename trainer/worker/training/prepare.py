@@ -142,20 +142,20 @@ def prepare(
     The photos come first: once they are encoded, it does no harm if they are moved or changed.
     """
     base, check_stop = sources.base, control.check
-    base_key = model_sha256(base.path)
+    base_key = model_sha256(base.path, check_stop)
     check_space([(cache, cache_bytes(sources))])
-    vae_key = base_key if base.vae_path is None else file_sha256(base.vae_path)
+    vae_key = base_key if base.vae_path is None else file_sha256(base.vae_path, check_stop)
     latents = LatentCache(cache / "latents", vae_key, parts.encode)
     encoder = Encoder(latents, parts.report, check_stop)
     inputs = Inputs(base_key, vae_key)
     sets: list[list[ImageSet]] = []
     for concept, photos in zip(sources.config.concepts, sources.photos, strict=True):
-        inputs.add_photos(photos, len(sets) + 1)
+        inputs.add_photos(photos, len(sets) + 1, check_stop)
         images = encoder.encode(photos, concept.instance)
         sets.append([ImageSet(numbered("instance", len(sets)), images)])
     for index, concept in enumerate(sources.config.concepts):
         paths = find_class_images(concept, parts, prompts, cache, control)
-        inputs.add_class_images(paths)
+        inputs.add_class_images(paths, check_stop)
         if not paths:
             continue
         config = class_crop_config(concept)

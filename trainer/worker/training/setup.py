@@ -91,10 +91,14 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     dtype = DTYPES[accelerator.mixed_precision]
     weights = weights_dtype(job.config.trained, dtype)
     parts = Parts(sources.base, accelerator.device, dtype, job.report, weights)
-    prompts = encode_table(parts.base.family, parts.text_encoders, sources.prompts())
+    prompts = found = None
+    with suppress(Stop):
+        prompts = encode_table(
+            parts.base.family, parts.text_encoders, sources.prompts(), job.control.check
+        )
     parts.release("text encoder")
     check_all(accelerator, job.control)
-    found = None
+    assert prompts is not None  # else this process was asked to stop
     # The others then find the main process's class images and latents.
     with accelerator.main_process_first(), suppress(Stop):
         found = prepare(sources, parts, prompts, job.run.cache, job.control)
@@ -105,7 +109,8 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     model, memory = load_model(job, parts, prompts, accelerator)
     optimizer = Optimizer(model.trained, job.config, accelerator)
     watch = LossWatch(dtype)
-    updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch)
+    check = job.control.check
+    updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch, check)
     described = description(job.config, inputs, accelerator.num_processes)
     return Training(job, parts, updater, described, sources.photos)
 
