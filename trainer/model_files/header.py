@@ -155,7 +155,8 @@ def foreign_format(path: Path, start: bytes) -> ConfigError:
 
 def truncated(path: Path, size: int, needed: int) -> ConfigError:
     return ConfigError(
-        f"{path} is truncated: it has {size:,} of at least {needed:,} bytes.", DOWNLOAD_AGAIN
+        f"{path} is truncated: it has {size:,} of at least {needed:,} bytes.",
+        "Download it again; if it is still being downloaded or copied, wait.",
     )
 
 

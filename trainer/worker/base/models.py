@@ -237,12 +237,17 @@ def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) 
         if kind is AutoencoderKL:  # attention names of 2022 are brought up to date
             levels = vae_layout.vae_folder_levels(weights)
             weights = vae_layout.vae_to_diffusers(vae_layout.vae_from_diffusers(weights, levels))
-        if hasattr(kind, "load_config"):  # diffusers
-            model = kind.from_config(kind.load_config(path))
-        else:
-            model = kind(CLIPTextConfig.from_pretrained(path))
+        model = empty_model(kind, path)
+        if isinstance(model, TextEncoder):
             weights = named_as_in(model, weights)
     return fill(model, weights, part, path)
+
+
+def empty_model(kind: Any, path: Path) -> Any:
+    """Return a model of diffusers or transformers as its config says."""
+    if hasattr(kind, "load_config"):  # diffusers
+        return kind.from_config(kind.load_config(path))
+    return kind(CLIPTextConfig.from_pretrained(path))
 
 
 def named_as_in(model: nn.Module, weights: Weights) -> Weights:

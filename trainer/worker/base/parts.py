@@ -121,9 +121,10 @@ class Parts:
             self.release("U-Net")
             found.append(encode_image(self.vae, pixels))
         if not torch.isfinite(found[0]).all():
+            vae = self.base.vae_path or self.base.path
             raise ConfigError(
-                f"VAE {self.base.vae_path or self.base.path} produced NaN for {name}.",
-                "Set `vae` to another file (for SDXL: an fp16-safe one).",
+                f"VAE {vae} produced NaN or infinite values for {name}.",
+                "Set vae to another file, such as those in models/vae.",
             )
         return found[0]
 

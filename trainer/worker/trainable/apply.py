@@ -60,8 +60,11 @@ def read_lora(lora: LoraFile) -> dict[str, Tensor]:
     Raises:
         ConfigError: it is not a LoRA, or holds values that are NaN or infinite.
     """
-    if identify(lora.path).kind != "lora":
-        raise ConfigError(f"{lora.path} is not a LoRA.", "Give a LoRA .safetensors file.")
+    file = identify(lora.path)
+    if file.kind != "lora":
+        raise ConfigError(
+            f"{lora.path} is {file.description}, not a LoRA.", "Give a LoRA .safetensors file."
+        )
     if not math.isfinite(lora.strength):
         raise ConfigError(f"strength is {lora.strength}.", "Give a number; 1 is usual.")
     weights = load_file(lora.path)
