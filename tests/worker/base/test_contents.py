@@ -162,3 +162,9 @@ def test_a_folders_extra_weight_is_named(tiny_checkpoint, tmp_path):
     save(load_file(file) | {"up_blocks.9.bias": torch.zeros(1)}, file)
     with pytest.raises(ConfigError, match="no place for 1 weights, such as up_blocks.9.bias"):
         models.open_base(ModelConfig(str(folder)))
+
+
+def test_large_weights_whose_sum_overflows_are_no_fault(tiny_checkpoint, tmp_path):
+    weights = load_file(tiny_checkpoint("sd1"))
+    weights[f"{LAYER}.weight"][:] = 60_000
+    assert parts_of(save(weights, tmp_path / "large.safetensors"), torch.float16).unet
