@@ -254,7 +254,7 @@ def test_our_loader_takes_the_trigger_from_the_file(server, trained):
 def test_our_loader_refuses_a_lora_for_another_base(server):
     wide = {f"{LAYER}.lora_{part}.weight": torch.zeros(999, 999) for part in ("up", "down")}
     save_file(wide, lora_file(server, "wide"))
-    assert "wide.safetensors was trained on a different base model" in error_of(
+    assert "wide.safetensors does not fit this model" in error_of(
         server, loader_graph("wide.safetensors")
     )
     assert "is not in models/loras" in error_of(server, loader_graph(""))

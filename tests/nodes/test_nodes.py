@@ -426,7 +426,7 @@ def test_a_lora_that_fits_is_taken_silently(name):
     ids=["unknown names", "another size", "empty"],
 )
 def test_a_lora_for_another_base_is_refused(shapes):
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(lora_fit.compare(shapes, LAYERS), "a.safetensors", False)
 
 
@@ -436,7 +436,7 @@ def test_weights_that_do_not_fit_are_a_warning_for_foreign_loras_and_an_error_fo
         lora_fit.require_fit(fit, "a", False)
         == "3 of 6 weights do not fit this model and are ignored."
     )
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(fit, "a", True)
 
 

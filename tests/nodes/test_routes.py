@@ -135,7 +135,7 @@ def lora(up: tuple[int, ...] = (8, 2), down: tuple[int, ...] = (2, 4), alpha=())
 )
 def test_a_lora_with_inconsistent_shapes_is_refused(shapes):
     fit = lora_fit.compare(shapes, {"layer": (8, 4)})
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(fit, "a.safetensors", False)
 
 

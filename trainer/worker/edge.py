@@ -25,9 +25,9 @@ SMALLER = (
     "would save, run `python dreambooth.py plan` with the same settings."
 )
 PAGE_FILE_HINT = "Let Windows manage the page file size, or close other programs."
-LOWER_RATE = (
-    "Start a new run with a lower learning_rate, and with mixed_precision no or bf16 instead of "
-    "fp16. This run's last checkpoint is kept."
+NO_PICTURE = (  # the weights of base and LoRA were checked when they were loaded
+    "Use mixed_precision bf16 or no instead of fp16, or a lower guidance scale. With a LoRA, lower "
+    "its strength."
 )
 BUG = "This is a bug. Please report it with the log."
 EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
@@ -70,6 +70,8 @@ def failure(error: Exception, run: Run | None) -> Failed:
     log_path = str(run.log) if run is not None and is_own_file(run.log) else ""
     if isinstance(error, ConfigError):
         return Failed("config", error.message, error.hint, "")
+    if isinstance(error, FloatingPointError):  # in sampling; training raises Diverged
+        return Failed("not_a_number", str(error), NO_PICTURE, log_path)
     with suppress(OSError):  # the log may be on the full disk
         traceback.print_exception(error)
     if isinstance(error, Halted):
@@ -83,8 +85,6 @@ def failure(error: Exception, run: Run | None) -> Failed:
     if isinstance(error, OSError):
         hint = f"Check that the disk is connected and writable. {RESUME}"
         return Failed("disk", f"A file could not be read or written: {error}.", hint, log_path)
-    if isinstance(error, FloatingPointError):
-        return Failed("not_a_number", str(error), LOWER_RATE, log_path)
     return Failed("internal", f"{type(error).__name__}: {error}", BUG, log_path)
 
 

@@ -19,11 +19,13 @@ from ...runs.events import Status, Warning
 from ..device.device import DTYPES, device_warnings, make_accelerator
 from ..device.memory import OutOfMemory, free_memory, shortage
 from . import models
+from .finite import require_finite
 from .latents import encode_image
 from .models import BaseModel
 
 __all__ = ["Parts", "open_parts"]
 
+TITLES = {"unet": "U-Net", "vae": "VAE"}
 RELOADED = "It is reloaded later, with the same result."
 
 
@@ -56,13 +58,16 @@ class Parts:
         """Return the U-Net, on the device."""
         return self.get(
             "U-Net",
-            lambda: models.load_unet(self.base, self.unet_dtype or self.dtype).to(self.device),  # pyright: ignore
+            lambda: self.on_device(
+                models.load_unet(self.base, self.unet_dtype or self.dtype), "unet"
+            ),
         )
 
     @property
     def vae(self) -> Any:
         """Return the VAE in float32, on the device."""
-        return self.get("VAE", lambda: models.load_vae(self.base)).to(self.device)
+        found = self.get("VAE", lambda: self.on_device(models.load_vae(self.base), "vae"))
+        return found.to(self.device)
 
     @property
     def text_encoders(self) -> list[nn.Module]:
@@ -71,8 +76,25 @@ class Parts:
 
     def load_text_encoders(self, dtype: torch.dtype) -> list[Any]:
         """Load separate text encoders for training, which are not shared with `text_encoders`."""
-        encoders = models.load_text_encoders(self.base, dtype)
-        return [encoder.to(self.device) for encoder in encoders]  # pyright: ignore
+        encoders: list[Any] = models.load_text_encoders(self.base, dtype)
+        kinds = self.base.family.text_encoders
+        return [
+            self.on_device(encoder, kind.folder)
+            for kind, encoder in zip(kinds, encoders, strict=True)
+        ]
+
+    def on_device(self, model: Any, part: str) -> Any:
+        """Move a part to the device, where its weights are checked to be finite.
+
+        Args:
+            part: its name in diffusers' folders.
+
+        Raises:
+            ConfigError: a weight is NaN or infinite.
+        """
+        model = model.to(self.device)
+        require_finite(model, TITLES.get(part, "text encoder"), self.base.sources(part))
+        return model
 
     @cached_property
     def noise_scheduler(self) -> DDPMScheduler:
@@ -108,9 +130,10 @@ class Parts:
             self.release("U-Net")
             found.append(encode_image(self.vae, pixels))
         if not torch.isfinite(found[0]).all():
+            vae = self.base.vae_path or self.base.path
             raise ConfigError(
-                f"VAE {self.base.vae_path or self.base.path} produced NaN for {name}.",
-                "Set `vae` to another file (for SDXL: an fp16-safe one).",
+                f"VAE {vae} produced NaN or infinite values for {name}.",
+                "Set vae to another file, such as those in models/vae.",
             )
         return found[0]
 

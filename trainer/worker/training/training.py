@@ -147,9 +147,13 @@ class Training:
         except Stop:
             return None
         except Exception as error:
-            if not (isinstance(error, FloatingPointError) or is_out_of_memory(error)):
+            if is_out_of_memory(error):
+                advice = "Lower the resolution, or close other programs that use memory."
+            elif isinstance(error, FloatingPointError):
+                advice = f"If the loss grows, use a lower learning_rate; in fp16, use {BUT_FP16}."
+            else:
                 raise
-            hint = f"Training continues. Lower the resolution, or use {BUT_FP16}."
+            hint = f"Training continues. {advice}"
             self.job.report(Warning("sample_failed", f"Sampling failed: {error}", hint))
             return None
         finally:
