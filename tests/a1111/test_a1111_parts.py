@@ -518,7 +518,7 @@ def test_a_lora_whose_name_is_syntax_is_not_offered(tmp_path, stem):
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), "lora", 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert shown["prompt"] == ""
 
 

@@ -265,7 +265,9 @@ def attack(seed: int, folder: Path) -> Counter[str]:
     watched = [folder / name for name in ("outside", "runs/mine", "loras")]
     before = [snapshot(path) for path in watched]
     orders, plot = pack_module("a1111.orders"), rng.random() < PLOT_SHARE
-    places = orders.Places(folder / "runs", folder / "loras", {})
+    places = orders.Places(
+        folder / "runs", folder / "loras", {}, pack_module("a1111.reach").Reach(True, None)
+    )
     theirs = pack_module("trainer.runs.run").Run(run.folder)
     actions: dict[str, Callable[[], object]] = {
         "list": lambda: listed(run, folder),
