@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
 from .concept import PriorConfig
+from .model import ModelConfig
 from .optimization import TrainingConfig
 from .trained import TrainedConfig
 
@@ -15,7 +16,10 @@ NOT_TRAINED = "the text encoders are not trained"
 
 
 def check_together(
-    trained: TrainedConfig, training: TrainingConfig, priors: Sequence[PriorConfig]
+    model: ModelConfig,
+    trained: TrainedConfig,
+    training: TrainingConfig,
+    priors: Sequence[PriorConfig],
 ) -> None:
     """Raise ConfigError for a setting that the others leave without effect."""
     for name, value, reason, hint in without_effect(trained, training):
@@ -25,6 +29,12 @@ def check_together(
         raise ConfigError(
             "prior_target is prediction, but a full fine-tune keeps no copy of the base.",
             "Set prior_target to noise, or method to lora.",
+        )
+    if trained.is_full and model.base_precision != "auto":
+        raise ConfigError(
+            f"base_precision is {model.base_precision}, but in a full fine-tune the base is not "
+            "frozen.",
+            "Set base_precision to auto, or method to lora.",
         )
 
 

@@ -15,20 +15,30 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from ...config.config import Config
-from ...config.model import EMBEDDED, EMBEDDED_SIDE_PX, ModelConfig, PredictionType
+from ...config.model import (
+    EMBEDDED,
+    EMBEDDED_SIDE_PX,
+    Attention,
+    BasePrecision,
+    ModelConfig,
+    PredictionType,
+)
 from ...errors import ConfigError
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
 from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
+from .quantised import quantise
 from .renaming import Weights
+from .weight_formats import require_library
 from .weights import complete, fill, read_weights
 
 __all__ = [
     "BaseModel",
     "TextEncoder",
     "load_noise_scheduler",
+    "load_stored_unet",
     "load_text_encoders",
     "load_unet",
     "load_vae",
@@ -48,6 +58,7 @@ class BaseModel:
 
     Args:
         resolution: the side in pixels of the images that such bases were trained on.
+        base_precision: how the U-Net is stored; `attention` says what computes its attention.
     """
 
     path: Path
@@ -56,6 +67,8 @@ class BaseModel:
     family: Family
     prediction_type: PredictionType
     resolution: int
+    base_precision: BasePrecision
+    attention: Attention
 
     @property
     def is_folder(self) -> bool:
@@ -91,7 +104,10 @@ def open_base(config: ModelConfig) -> BaseModel:
         prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
     own = family.variant(velocity=prediction_type == "v_prediction").resolution
     side = EMBEDDED_SIDE_PX if config.base == EMBEDDED else own
-    return BaseModel(path, vae_path, file, family, prediction_type, side)
+    require_library(config.base_precision)
+    return BaseModel(
+        path, vae_path, file, family, prediction_type, side, config.base_precision, config.attention
+    )
 
 
 def with_resolution(config: Config) -> Config:
@@ -119,6 +135,15 @@ def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
         unet = UNet2DConditionModel(**config)
         weights = unet_layout.unet_to_diffusers(weights, levels)
     return fill(unet, weights, "U-Net", base.path)
+
+
+def load_stored_unet(
+    base: BaseModel, dtype: torch.dtype, device: torch.device
+) -> UNet2DConditionModel:
+    """Return the frozen U-Net on a device: computing in `dtype`, stored in the base's precision."""
+    unet: Any = load_unet(base, dtype)
+    quantise(unet, base.base_precision, device)
+    return nn.Module.to(unet, device)  # its own `to` warns needlessly
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:

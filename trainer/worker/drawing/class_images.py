@@ -71,9 +71,15 @@ class ClassImagesJob:
 
 
 def shaping(base: BaseModel) -> dict[str, str]:
-    """Return what determines a base's images: hashes of its files, and its prediction type."""
+    """Return what determines a base's images: its files, prediction type and storage."""
     vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path)}
-    return {"base": model_sha256(base.path), "prediction_type": base.prediction_type, **vae}
+    stored = {} if base.base_precision == "auto" else {"base_precision": base.base_precision}
+    return {
+        "base": model_sha256(base.path),
+        "prediction_type": base.prediction_type,
+        **vae,
+        **stored,
+    }
 
 
 def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:

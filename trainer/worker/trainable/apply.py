@@ -18,6 +18,7 @@ from ...model_files.identify import identify
 from ..base.models import BaseModel
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
+from ..base.quantised import compute_dtype
 from .lora import ADAPTER, UNET_PREFIX, file_name, inject
 
 __all__ = ["LoraFile", "encode_with"]
@@ -108,9 +109,10 @@ def fill(layer: Any, name: str, weights: dict[str, Tensor], strength: float) -> 
     """Move a layer's projections out of a file's weights into it, in the base's precision."""
     down, up = weights.pop(name + DOWN), weights.pop(name + UP)
     alpha = weights.pop(name + ALPHA, torch.tensor(float(len(down))))
-    like = layer.get_base_layer().weight
-    layer.lora_A[ADAPTER].weight.data = down.to(like)
-    layer.lora_B[ADAPTER].weight.data = up.to(like)
+    base: nn.Module = layer.get_base_layer()
+    device, dtype = next(base.parameters()).device, compute_dtype(base)
+    layer.lora_A[ADAPTER].weight.data = down.to(device, dtype)
+    layer.lora_B[ADAPTER].weight.data = up.to(device, dtype)
     layer.scaling[ADAPTER] = strength * alpha.item() / len(down)
 
 
@@ -121,4 +123,5 @@ def belongs(module: nn.Linear, name: str, weights: Mapping[str, Tensor]) -> bool
         return False
     if weights.get(name + ALPHA, torch.ones(())).numel() != 1:
         return False
-    return up.shape[1] == len(down) and (len(up), down.shape[1]) == module.weight.shape
+    shape = module.out_features, module.in_features  # a stored weight may have another
+    return up.shape[1] == len(down) and (len(up), down.shape[1]) == shape
