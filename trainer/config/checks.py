@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
-from .concept import PriorConfig
+from .concept import ConceptConfig
 from .model import ModelConfig
 from .optimization import TrainingConfig
 from .trained import TrainedConfig
@@ -19,12 +19,13 @@ def check_together(
     model: ModelConfig,
     trained: TrainedConfig,
     training: TrainingConfig,
-    priors: Sequence[PriorConfig],
+    concepts: Sequence[ConceptConfig],
 ) -> None:
     """Raise ConfigError for a setting that the others leave without effect."""
     for name, value, reason, hint in without_effect(trained, training):
         if value is not None:
             raise ConfigError(f"{name} is {value}, but {reason}.", hint)
+    priors = [concept.prior for concept in concepts]
     if trained.is_full and any(p.enabled and p.prior_target == "prediction" for p in priors):
         raise ConfigError(
             "prior_target is prediction, but a full fine-tune keeps no copy of the base.",

@@ -224,9 +224,9 @@ def smaller_settings(
         yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
-    if not config.trained.is_full and config.model.base_precision == "auto":
-        if machine.device != "mps":  # has no such numbers
-            yield {"base_precision": "fp8"}, "slower, the frozen base is rounded"
+    whole = config.model.base_precision == "auto" and not config.trained.is_full
+    if whole and machine.device != "mps":  # which has no such numbers
+        yield {"base_precision": "fp8"}, "slower, the frozen base is rounded"
     if config.trained.train_text_encoder:
         yield {"train_text_encoder": False}, "only the U-Net learns the new word"
     if rank > 4:
