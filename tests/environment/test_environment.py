@@ -71,7 +71,7 @@ def test_a_torn_marker_is_none(bare_environment: Path) -> None:
     assert not environment.is_ready()
 
 
-@pytest.mark.parametrize("name", ["trainer", "torch"])
+@pytest.mark.parametrize("name", ["trainer", "torch", "gpu"])
 def test_a_changed_lock_puts_it_out_of_date(bare_environment: Path, name: str) -> None:
     environment.write_marker(OWN)
     with environment.lock(name).open("a", encoding="utf-8") as file:

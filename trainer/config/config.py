@@ -75,7 +75,7 @@ class Config:
         for index, concept in enumerate(self.concepts):
             with_place(index, len(self.concepts), lambda concept=concept: self.check(concept))
         check_output(self.result.output)
-        check_together(self.trained, self.training, [one.prior for one in self.concepts])
+        check_together(self.model, self.trained, self.training, self.concepts)
 
     def check(self, concept: ConceptConfig) -> None:
         """Raise ConfigError for a concept that cannot be trained."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from .programs import python_in
-from .torch_source import TorchSource, expose_host_torch, torch_sources
+from .torch_source import TorchSource, expose_host_torch, torch_sources, uses_gpu
 
 if TYPE_CHECKING:
     from .installer import Installer  # only `build` and `install_dev` reach pip
@@ -36,6 +36,7 @@ START = Path(__file__).absolute().with_name("start.py")
 ENVIRONMENT = PACK / ".venv"
 MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment
 REQUIREMENTS = PACK / "requirements"
+INSTALLED = ("trainer", "torch", "gpu")  # the locks that an environment is made from
 LOCK = PACK / ".environment-lock"
 LOG = PACK / ".environment-log.txt"
 HOST_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
@@ -48,7 +49,7 @@ def is_ready() -> bool:
         return interpreter().is_file()
     marker = read_marker()
     return (
-        marker.get("requirements") == locks_hash("trainer", "torch")
+        marker.get("requirements") == locks_hash(*INSTALLED)
         and Path(marker["python"]).exists()
         and TorchSource(**marker["torch"]).still_there()
         and interpreter().exists()
@@ -171,6 +172,8 @@ def rebuild(report: Callable[[str], None]) -> None:
     for source in torch_sources(locked_torch()):
         report(f"Installing the trainer's environment in {ENVIRONMENT}, with {source}.")
         fill(installer, source)
+        if uses_gpu(source):
+            add_gpu_packages(installer)
         problem = installer.problem()
         if problem is None:
             write_marker(source)
@@ -191,15 +194,24 @@ def fill(installer: Installer, source: TorchSource) -> None:
         installer.install_torch(source.version, source.index)
 
 
+def add_gpu_packages(installer: Installer) -> None:
+    """Install what a GPU can use besides; training works without it, so a failure is reported."""
+    try:
+        installer.install_locked(lock("gpu"))
+    except ConfigError as error:
+        installer.report(f"Without 8-bit optimizers, int8 and nf4: {error}")
+
+
 def install_dev(report: Callable[[str], None]) -> None:
     """Install what the tests need unless it is there; the Python of an override is left alone."""
-    marker, current = read_marker(), locks_hash("dev")
+    marker, current = read_marker(), locks_hash("dev", "gpu")
     if override() or marker["dev"] == current:
         return
     from .installer import Installer
 
     report("Installing what the tests need.")
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
+    installer.install_locked(lock("gpu"))  # works on a CPU, too, if slowly
     installer.install_locked(lock("dev"))
     MARKER.write_text(json.dumps({**marker, "dev": current}), "utf-8")
 
@@ -213,7 +225,7 @@ def read_marker() -> dict[str, Any]:
 
 def write_marker(source: TorchSource) -> None:
     marker = {
-        "requirements": locks_hash("trainer", "torch"),
+        "requirements": locks_hash(*INSTALLED),
         "python": str(python_library()),
         "torch": asdict(source),
         "dev": "",

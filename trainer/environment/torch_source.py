@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .programs import find_program, system_folder
 
-__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources"]
+__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources", "uses_gpu"]
 
 OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tested
 INDEX = "https://download.pytorch.org/whl"
@@ -20,6 +20,7 @@ GPU_TIMEOUT_SEC = 60  # the driver may have to wake up first
 TURING = 7.5  # the oldest capability for which torch's builds for CUDA 13 have code
 BLACKWELL = 10.0  # the first for which its build for CUDA 12.6 has none
 CUDA_13_DRIVER = 580
+OTHER_GPUS = re.compile(r"\+(rocm|xpu)")  # torch's builds for AMD's and Intel's
 BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # next to torch
 
 
@@ -112,6 +113,11 @@ def own_torch(tested: str) -> TorchSource:
     if reachable(f"{INDEX}/cpu/torch/"):
         return TorchSource(tested, index=f"{INDEX}/cpu")  # PyPI's CUDA build is gigabytes larger
     return TorchSource(tested)  # from wherever pip is set up to find it: no build is preferred
+
+
+def uses_gpu(source: TorchSource) -> bool:
+    """Whether bitsandbytes' wheel has kernels for the GPU that this torch computes on."""
+    return has_nvidia_gpu() or OTHER_GPUS.search(source.version) is not None
 
 
 def has_nvidia_gpu() -> bool:

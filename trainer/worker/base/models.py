@@ -5,6 +5,7 @@ Under `torch.device("meta")` every part is built from the file's header alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from ...config.config import Config
-from ...config.model import EMBEDDED, EMBEDDED_SIDE_PX, ModelConfig, PredictionType
+from ...config.model import (
+    EMBEDDED,
+    EMBEDDED_SIDE_PX,
+    Attention,
+    BasePrecision,
+    ModelConfig,
+    PredictionType,
+)
 from ...errors import ConfigError
 from ...model_files.contents import UNET_PREFIX, VAE_PREFIX
 from ...model_files.diffusers_folder import part_files
@@ -25,13 +33,16 @@ from ...model_files.unet_structure import unet_structure
 from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
+from .quantised import quantise
 from .renaming import Weights
+from .weight_formats import require_library
 from .weights import complete, fill, read_weights
 
 __all__ = [
     "BaseModel",
     "TextEncoder",
     "load_noise_scheduler",
+    "load_stored_unet",
     "load_text_encoders",
     "load_unet",
     "load_vae",
@@ -52,6 +63,7 @@ class BaseModel:
 
     Args:
         resolution: the side in pixels of the images that such bases were trained on.
+        base_precision: how the U-Net is stored; `attention` says what computes its attention.
     """
 
     path: Path
@@ -60,6 +72,8 @@ class BaseModel:
     family: Family
     prediction_type: PredictionType
     resolution: int
+    base_precision: BasePrecision
+    attention: Attention
 
     @property
     def is_folder(self) -> bool:
@@ -105,7 +119,10 @@ def open_base(config: ModelConfig) -> BaseModel:
         prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
     own = family.variant(velocity=prediction_type == "v_prediction").resolution
     side = EMBEDDED_SIDE_PX if config.base == EMBEDDED else own
-    base = BaseModel(path, vae_path, file, family, prediction_type, side)
+    require_library(config.base_precision)
+    base = BaseModel(
+        path, vae_path, file, family, prediction_type, side, config.base_precision, config.attention
+    )
     if base.is_folder:
         check_folder(base)
     return base
@@ -145,6 +162,23 @@ def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
         unet = UNet2DConditionModel(**unet_layout.unet_config(structure, base.family.num_heads))
         weights = unet_layout.unet_to_diffusers(weights, structure.levels)
     return fill(unet, weights, "U-Net", base.path)
+
+
+def load_stored_unet(
+    base: BaseModel,
+    dtype: torch.dtype,
+    device: torch.device,
+    check: Callable[[nn.Module], None] = lambda unet: None,
+) -> UNet2DConditionModel:
+    """Return the frozen U-Net on a device: computing in `dtype`, stored in the base's precision.
+
+    Args:
+        check: called with the U-Net before its weights are rounded.
+    """
+    unet: Any = load_unet(base, dtype)
+    check(unet)
+    quantise(unet, base.base_precision, device)
+    return nn.Module.to(unet, device)  # its own `to` warns needlessly
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:

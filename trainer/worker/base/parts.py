@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from ...runs.events import Status, Warning
 from ..device.device import DTYPES, device_warnings, make_accelerator
 from ..device.memory import OutOfMemory, free_memory, shortage
 from . import models
+from .attention import choose_attention
 from .finite import require_finite
 from .latents import encode_image
 from .models import BaseModel
+from .quantised import require_base_precision
 
 __all__ = ["Parts", "open_parts"]
 
@@ -44,6 +46,10 @@ class Parts:
     report: Report
     unet_dtype: torch.dtype | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
+    warned: list[Warning] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_base_precision(self.base.base_precision, self.device, self.dtype)
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         """Return a part, loading it on first use."""
@@ -56,12 +62,21 @@ class Parts:
     @property
     def unet(self) -> Any:
         """Return the U-Net, on the device."""
-        return self.get(
-            "U-Net",
-            lambda: self.on_device(
-                models.load_unet(self.base, self.unet_dtype or self.dtype), "unet"
-            ),
-        )
+        return self.get("U-Net", self.load_unet)
+
+    def load_unet(self) -> Any:
+        """Load the U-Net as the base is to be stored, with the attention that was asked for."""
+        dtype = self.unet_dtype or self.dtype
+        if self.base.base_precision == "auto":
+            unet = self.on_device(models.load_unet(self.base, dtype), "unet")
+        else:
+            check = partial(require_finite, part=TITLES["unet"], sources=self.base.sources("unet"))
+            unet = models.load_stored_unet(self.base, dtype, self.device, check)
+        warning = choose_attention(unet, self.base.attention, self.device, self.dtype)
+        if warning is not None and warning not in self.warned:
+            self.report(warning)
+            self.warned.append(warning)
+        return unet
 
     @property
     def vae(self) -> Any:

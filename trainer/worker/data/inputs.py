@@ -17,6 +17,7 @@ __all__ = ["DESCRIBED", "Inputs", "check_same", "description"]
 MAY_CHANGE = {"max_train_steps", "save_every", "checkpoints_total_limit", "output", "description"}
 MAY_CHANGE |= {
     "gradient_checkpointing",
+    "attention",
     "class_batch_size",
     "train_batch_size",
     "gradient_accumulation_steps",

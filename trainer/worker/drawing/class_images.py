@@ -71,13 +71,19 @@ class ClassImagesJob:
 
 
 def shaping(base: BaseModel, check: Callable[[], None] = lambda: None) -> dict[str, str]:
-    """Return what determines a base's images: hashes of its files, and its prediction type.
+    """Return what determines a base's images: its files, prediction type and storage.
 
     Args:
         check: called every few MiB of a file; raises Stop.
     """
     vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path, check)}
-    return {"base": model_sha256(base.path, check), "prediction_type": base.prediction_type, **vae}
+    stored = {} if base.base_precision == "auto" else {"base_precision": base.base_precision}
+    return {
+        "base": model_sha256(base.path, check),
+        "prediction_type": base.prediction_type,
+        **vae,
+        **stored,
+    }
 
 
 def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:

@@ -183,7 +183,7 @@ def changes_that_help(
     """Return settings that reduce what is needed, least harmful first, until it fits."""
     changes: list[Change] = []
     peak = needed(config, machine, checkpointing)
-    for values, cost in smaller_settings(config, checkpointing=checkpointing):
+    for values, cost in smaller_settings(config, machine, checkpointing=checkpointing):
         if peak <= machine.usable_bytes:
             break
         config = lowered(config, values)
@@ -210,7 +210,7 @@ def lowered(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def smaller_settings(
-    config: Config, *, checkpointing: bool
+    config: Config, machine: Machine, *, checkpointing: bool
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield settings to change, one after the other, and what each costs."""
     training, side, rank = config.training, config.resolution, config.trained.rank
@@ -224,6 +224,9 @@ def smaller_settings(
         yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
+    whole = config.model.base_precision == "auto" and not config.trained.is_full
+    if whole and machine.device != "mps":  # which has no such numbers
+        yield {"base_precision": "fp8"}, "slower, the frozen base is rounded"
     if config.trained.train_text_encoder:
         yield {"train_text_encoder": False}, "only the U-Net learns the new word"
     if rank > 4:

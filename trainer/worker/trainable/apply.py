@@ -18,6 +18,7 @@ from ...model_files.identify import identify
 from ..base.models import BaseModel
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
+from ..base.quantised import compute_dtype, shape_of
 from .layer_names import LayerWeights, by_layer, layer_names
 from .lora import ADAPTER, UNET_PREFIX, file_name, inject
 
@@ -128,11 +129,12 @@ def attach(prefix: str, model: nn.Module, layers: LayerWeights, strength: float)
 
 def fill(layer: Any, parts: Mapping[str, Tensor], strength: float) -> None:
     """Put a layer's projections into it, in the base's precision."""
-    weight = layer.get_base_layer().weight
-    down, up = projections(parts, weight.shape)
+    base: Any = layer.get_base_layer()
+    device, dtype = next(base.parameters()).device, compute_dtype(base)
+    down, up = projections(parts, shape_of(base))
     alpha = parts.get("alpha", torch.tensor(float(len(down))))
-    layer.lora_A[ADAPTER].weight.data = down.to(weight)
-    layer.lora_B[ADAPTER].weight.data = up.to(weight)
+    layer.lora_A[ADAPTER].weight.data = down.to(device, dtype)
+    layer.lora_B[ADAPTER].weight.data = up.to(device, dtype)
     layer.scaling[ADAPTER] = strength * alpha.item() / len(down)
 
 
@@ -153,13 +155,13 @@ def projections(parts: Mapping[str, Tensor], shape: Sequence[int]) -> tuple[Tens
     ]
 
 
-def belongs(module: nn.Module, parts: Mapping[str, Tensor]) -> bool:
+def belongs(module: Any, parts: Mapping[str, Tensor]) -> bool:
     """Whether a file has a whole set of projections of a layer's size, and no more for it."""
     if not {"down", "up"} <= parts.keys() <= {"down", "up", "mid", "alpha"}:
         return False
     if parts.get("alpha", torch.ones(())).numel() != 1 or not fits_together(parts):
         return False
-    shape = tuple(module.get_parameter("weight").shape)
+    shape = shape_of(module)  # a stored weight may have another
     down, up = projections(parts, shape)
     whole = (up.shape[0], *down.shape[1:])
     return whole == shape
