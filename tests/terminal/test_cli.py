@@ -306,3 +306,32 @@ def test_doctor_says_what_is_there(tmp_path):
     done = trainer("doctor", folder=tmp_path)
     assert done.returncode == 0
     assert "torch" in done.stdout and sys.version.split()[0] in done.stdout
+
+
+def test_identifiers_are_proposed_and_the_users_own_rated(tiny_checkpoint, tmp_path):
+    flags = ["--base", tiny_checkpoint("sd1"), "--mixed-precision", "no", "--number", 2]
+    done = trainer(
+        "identifiers", *flags, "--class-noun", "coffee mug", "--word", "Red", "xyzzyqu",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rated = [line for line in done.stdout.splitlines() if "prior (" in line]
+    assert [line.partition(":")[0] for line in rated[:2]] == ["red", "xyzzyqu"]
+    assert "splits into 3 tokens" in rated[1] and len(rated) == 4
+    assert all("one rare token" in line for line in rated[2:])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", [["--word", "sks dog"], ["--class-noun", ""], ["--base", "no.x"]])
+def test_bad_identifiers_are_refused(tiny_checkpoint, tmp_path, flag):
+    done = trainer("identifiers", "--base", tiny_checkpoint("sd1"), *flag, folder=tmp_path)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr + done.stdout
+
+
+def test_dreambooth_py_knows_every_command():
+    from dreambooth import COMMANDS
+    from trainer.terminal.cli import make_parser
+
+    (commands,) = (action for action in make_parser()._actions if action.choices)
+    assert set(commands.choices or ()) == COMMANDS.keys() - {"test"}

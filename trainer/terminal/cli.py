@@ -22,6 +22,7 @@ from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
 from .extract_command import add_extract
 from .flags import RUNS, add_events, add_settings, assignments, given_values
+from .identifiers_command import add_identifiers
 from .plan_command import add_plan_flags, show_plan
 from .show import is_main_process, json_report, run_job
 
@@ -58,6 +59,11 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("class-images", help="generate class images", allow_abbrev=False)
     )
     add_sample(commands.add_parser("sample", help="generate images", allow_abbrev=False))
+    add_identifiers(
+        commands.add_parser(
+            "identifiers", help="propose rare words for a subject", allow_abbrev=False
+        )
+    )
     add_extract(commands.add_parser("extract-lora", help="extract a LoRA from a full fine-tune"))
     add_demo(
         commands.add_parser("demo", help="train on the small bundled model", allow_abbrev=False)

@@ -15,6 +15,7 @@ from ..runs.events import (
     Event,
     Failed,
     Progress,
+    Rating,
     Sample,
     Started,
     Status,
@@ -24,7 +25,7 @@ from ..runs.events import (
 from ..runs.run import Run
 from ..runs.signals import stop_on_signals
 from ..runs.view import View
-from ..runs.wording import end_text, start_text, warning_text
+from ..runs.wording import end_text, rating_text, start_text, warning_text
 
 if TYPE_CHECKING:
     from ..runs.control import Report
@@ -90,6 +91,8 @@ def event_text(event: Event) -> str:
         return f"{start_text(event)} Run folder: {event.run}"
     if isinstance(event, Warning):
         return f"Warning: {warning_text(event)}"
+    if isinstance(event, Rating):
+        return rating_text(event)
     if isinstance(event, (Sample, Checkpoint)):
         return f"{type(event).__name__}: {event.path}"
     assert isinstance(event, LAST)
