@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from trainer.environment.environment import worker_env
+from trainer.files.lock import locked
 
 ENVIRONMENT = {**worker_env(), "DREAMBOOTH_PYTHON": sys.executable}
 
@@ -152,6 +153,40 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     events = [json.loads(line) for line in again.stdout.splitlines()]
     started = next(event for event in events if event["event"] == "started")
     assert started["start_step"] == last["step"]
+
+
+def test_a_job_that_a_queue_starts_again_goes_on_and_ends_once(tiny_checkpoint, photos, tmp_path):
+    def job(*more: object) -> subprocess.CompletedProcess[str]:
+        base = tiny_checkpoint("sd1")
+        return trainer(
+            *quick(base, photos, "--run", "job", "--resume-or-start", *more), folder=tmp_path
+        )
+
+    config = tmp_path / "job" / "config.json"
+    begun = job("--max-train-steps", 1)
+    assert begun.returncode == 0 and config.exists(), begun.stderr
+    for file in tmp_path.glob("out/*"):
+        file.unlink()
+    again = job()  # as if it had been stopped after a step
+    assert again.returncode == 0 and "steps 2 to 2" in again.stdout, again.stdout
+    there = everything(tmp_path)
+    done = job()
+    assert (done.returncode, everything(tmp_path)) == (0, there)
+    assert done.stdout.startswith("Finished in ") and "dog.safetensors" in done.stdout
+    events = job("--events").stdout.splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["finished"]
+    changed = job("--rank", 3)
+    assert changed.returncode == 2 and "rank" in changed.stdout, changed.stdout
+    (tmp_path / "out" / "dog.safetensors").unlink()
+    assert job().returncode == 0
+    assert (tmp_path / "out" / "dog.safetensors").exists()
+
+
+def test_a_job_that_runs_is_not_started_twice(tiny_checkpoint, photos, tmp_path):
+    with locked(tmp_path / "runs" / "dog" / "lock", waiting=lambda: None):
+        done = trainer(*quick(tiny_checkpoint("sd1"), photos, "--resume-or-start"), folder=tmp_path)
+    assert done.returncode == 2
+    assert "being trained by another process" in done.stdout
 
 
 def everything(folder: Path) -> set[str]:

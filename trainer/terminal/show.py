@@ -14,6 +14,7 @@ from ..runs.events import (
     Checkpoint,
     Event,
     Failed,
+    Finished,
     Progress,
     Rating,
     Sample,
@@ -30,7 +31,7 @@ from ..runs.wording import end_text, rating_text, start_text, warning_text
 if TYPE_CHECKING:
     from ..runs.control import Report
 
-__all__ = ["is_main_process", "json_report", "run_job"]
+__all__ = ["is_main_process", "json_report", "run_job", "show_end"]
 
 RESUME = "To resume, run the same command with --resume."
 LOG_EVERY = 10  # steps between two lines if none can be overwritten
@@ -120,6 +121,14 @@ def run_job(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return guarded(run, lambda heard: execute(heard, control), report)
+
+
+def show_end(options: argparse.Namespace, last: Finished) -> None:
+    """Show how a run ended that need not be run again."""
+    if not is_main_process():
+        return
+    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    show(last)
 
 
 def is_main_process() -> bool:
