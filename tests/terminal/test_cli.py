@@ -179,10 +179,11 @@ def test_a_job_that_a_queue_starts_again_goes_on_and_ends_once(tiny_checkpoint, 
     assert changed.returncode == 2 and "rank" in changed.stdout, changed.stdout
     (tmp_path / "out" / "dog.safetensors").unlink()
     assert job().returncode == 0
-    assert (tmp_path / "out" / "dog.safetensors").exists()
+    assert [file.stem for file in tmp_path.glob("out/*.safetensors")] == ["dog_2"]
 
 
 def test_a_job_that_runs_is_not_started_twice(tiny_checkpoint, photos, tmp_path):
+    (tmp_path / "runs" / "dog").mkdir(parents=True)
     with locked(tmp_path / "runs" / "dog" / "lock", waiting=lambda: None):
         done = trainer(*quick(tiny_checkpoint("sd1"), photos, "--resume-or-start"), folder=tmp_path)
     assert done.returncode == 2
