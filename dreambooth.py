@@ -20,6 +20,8 @@ COMMANDS = {
     "plan": "estimate the memory and work of a training",
     "class-images": "generate class images",
     "sample": "generate images, with or without a LoRA",
+    "identifiers": "propose rare words for a subject",
+    "extract-lora": "extract a LoRA from a full fine-tune",
     "inspect": "identify a checkpoint or LoRA file",
     "doctor": "show what this machine has and what will be used",
     "test": "run the tests; further arguments go to pytest",

@@ -12,15 +12,17 @@ from ..trainer.config.config import Config, read_group
 from ..trainer.config.drawing import require_class_images
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
+from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
 from ..trainer.files.network import lies_in
 from ..trainer.files.own import remove
 from ..trainer.model_files.identify import require_base, usual_side
-from ..trainer.runs.orders import Compare, MakeClassImages, Train
+from ..trainer.prompts.identifiers import noun_of, own_words
+from ..trainer.runs.orders import Compare, MakeClassImages, RateWords, Train
 from ..trainer.runs.origin import own_config
 from ..trainer.runs.run import Run
-from .fields import PATHS, SETTINGS
+from .fields import PATHS, SETTINGS, WORDS
 from .jobs import Job
 from .reach import Reach
 
@@ -29,6 +31,7 @@ __all__ = [
     "Places",
     "class_images_job",
     "compare_job",
+    "identifiers_job",
     "instance_config",
     "resume_job",
     "train_job",
@@ -40,6 +43,7 @@ PUT_HERE = (
     "Train anew with your own files, or copy these into the host's folders and name them in "
     "the run's config.json."
 )
+PROPOSED = 8  # identifiers
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,22 @@ def class_images_job(form: Form, places: Places) -> Job:
     require_class_images(read_group(PriorConfig, settings))
     settings["base"] = base_path(places, form.base, settings.get("vae"))
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
+
+
+def identifiers_job(form: Form, places: Places) -> Job:
+    """Return the job that proposes identifiers, and rates those of the instance prompt.
+
+    Raises:
+        ConfigError: a field is missing or invalid.
+    """
+    settings = form.settings(places.reach)
+    for name in WORDS:
+        check_value(SETTINGS[name], settings[name])
+    instance_prompt, class_prompt = (settings[name] for name in WORDS)
+    noun, words = noun_of(class_prompt), own_words(instance_prompt, class_prompt)
+    settings["base"] = base_path(places, form.base, settings.get("vae"))
+    order = RateWords(work_folder(places), settings, noun, words, PROPOSED)
+    return Job("identifiers", "words", order)
 
 
 def compare_job(run: Run, lora: Path, places: Places) -> Job:

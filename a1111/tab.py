@@ -117,6 +117,7 @@ def model_group() -> dict[str, Any]:
         about = kept(gr.HTML(describe_base(current_checkpoint()), elem_id="dreambooth_about"))
         goal = kept(gr.HTML(describe_preset(next(iter(PRESETS))), elem_id="dreambooth_goal"))
         found = setting_rows(fields.WORDS)
+        suggest = kept(gr.Button("Suggest rare words", elem_id="dreambooth_suggest"))
     return {
         "base": base,
         "refresh": refresh,
@@ -124,6 +125,7 @@ def model_group() -> dict[str, Any]:
         "about": about,
         "goal": goal,
         **found,
+        "suggest": suggest,
     }
 
 
@@ -158,6 +160,7 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     found["look"].click(look, inputs, shown, _js=WITH_KEY)
     found["uploads"].change(None, None, shown, _js="dreamboothDom.photosChanged")
     train.click(start_training, inputs, [answer], _js=WITH_KEY)
+    found["suggest"].click(start_identifiers, inputs, [answer], _js=WITH_KEY)
     found["make"].click(start_class_images, inputs, [answer], _js=WITH_KEY)
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
     found["preset"].change(None, [found["preset"]], filled, _js=fill_in())
@@ -208,6 +211,15 @@ def start_training(key: object, *values: Any) -> str:
     """Start a training and return immediately; the page polls for progress."""
     try:
         JOBS.start(lambda: orders.train_job(read_form(key, values), places()), WebUI())
+    except ConfigError as error:
+        return problem(error)
+    return ""
+
+
+def start_identifiers(key: object, *values: Any) -> str:
+    """Start rating words."""
+    try:
+        JOBS.start(lambda: orders.identifiers_job(read_form(key, values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""

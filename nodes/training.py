@@ -25,7 +25,10 @@ from .prompts import trigger_prompt
 from .task import Task, next_run
 from .wires import Base, InstanceSet, TrainedLora
 
-__all__ = ["Request", "TrainingFailed", "finished_run", "result", "show_notes"]
+__all__ = [
+    "Request", "TrainingFailed", "finished_run", "require_finished", "result", "show_notes",
+    "write_base",
+]  # fmt: skip
 
 RESUME = "Run again to resume."
 

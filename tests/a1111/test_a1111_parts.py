@@ -445,6 +445,32 @@ def test_class_images_generated_in_advance_are_reused_by_the_training(places, ph
     assert {path: path.stat().st_mtime_ns for path in places.runs.rglob("000*.png")} == made
 
 
+def test_words_are_proposed_and_those_of_the_instance_prompt_rated(places):
+    host = StandInHost()
+    host.release.set()
+    words = {"instance_prompt": "a photo of Fluffy dog", "class_prompt": "a photo of a dog"}
+    job = orders.identifiers_job(form("", mixed_precision="no", **words), places)
+    assert (job.order.class_noun, job.order.words) == ("dog", ["fluffy"])
+    jobs.Jobs().start(lambda: job, host)
+    wait(job)
+    view = json.loads(json.dumps(job.view()))
+    assert view["end"]["state"] == "finished", view
+    assert len(view["ratings"]) == 1 + orders.PROPOSED
+    assert view["ratings"][0].startswith("fluffy: ")
+    assert "weak prior are good" in view["end"]["text"] and not view["end"]["lora"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"class_prompt": ""}, "class_prompt is empty"), ({"base": "gone"}, "no checkpoint 'gone'"),
+     ({"class_prompt": 5}, "class_prompt is 5")],
+)  # fmt: skip
+def test_words_cannot_be_rated_without_a_class_or_base(places, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        orders.identifiers_job(form("", **{"class_prompt": "a dog"} | changes), places)
+    assert not places.runs.exists()
+
+
 def test_a_host_that_fails_ends_the_job_with_a_message(places, photos):
     class BrokenHost(StandInHost):
         @contextmanager

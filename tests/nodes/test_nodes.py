@@ -500,6 +500,7 @@ def test_example_workflows_name_the_values_of_our_nodes_and_the_settings_accept_
 
 def test_every_node_has_a_help_page():
     ids = ["LoadInstanceImages", "GenerateClassImages", "Train", "LoRALoader", "Sample"]
+    ids += ["SuggestIdentifier"]
     pages = {page.stem for page in (PACK / "web" / "docs").glob("*.md")}
     assert pages == {f"DreamBooth{name}" for name in ids}
 

@@ -15,7 +15,9 @@ from ..runs.events import (
     Checkpoint,
     Event,
     Failed,
+    Finished,
     Progress,
+    Rating,
     Sample,
     Started,
     Status,
@@ -25,12 +27,12 @@ from ..runs.events import (
 from ..runs.run import Run
 from ..runs.signals import stop_on_signals
 from ..runs.view import View
-from ..runs.wording import end_text, start_text, warning_text
+from ..runs.wording import end_text, rating_text, start_text, warning_text
 
 if TYPE_CHECKING:
     from ..runs.control import Report
 
-__all__ = ["is_main_process", "json_report", "run_job", "show"]
+__all__ = ["is_main_process", "json_report", "run_job", "show", "show_end"]
 
 RESUME = "To resume, run the same command with --resume."
 LOG_EVERY = 10  # steps between two lines if none can be overwritten
@@ -96,6 +98,8 @@ def event_text(event: Event) -> str:
         return f"{start_text(event)} Run folder: {event.run}"
     if isinstance(event, Warning):
         return f"Warning: {warning_text(event)}"
+    if isinstance(event, Rating):
+        return rating_text(event)
     if isinstance(event, (Sample, Checkpoint)):
         return f"{type(event).__name__}: {event.path}"
     assert isinstance(event, LAST)
@@ -123,6 +127,14 @@ def run_job(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return guarded(run, lambda heard: execute(heard, control), report)
+
+
+def show_end(options: argparse.Namespace, last: Finished) -> None:
+    """Show how a run ended that need not be run again."""
+    if not is_main_process():
+        return
+    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    show(last)
 
 
 def is_main_process() -> bool:

@@ -93,6 +93,8 @@ def obey(order: orders.Order, run: Run, report: Report, control: Control) -> Eve
 
     if isinstance(order, orders.MakeClassImages):
         return drawing.run_class_images(order, run, report, control)
+    if isinstance(order, orders.RateWords):
+        return drawing.run_rating(order, report, control)
     return drawing.run_compare(order, report, control)
 
 

@@ -178,7 +178,8 @@ def load_stored_unet(
     unet: Any = load_unet(base, dtype)
     check(unet)
     quantise(unet, base.base_precision, device)
-    return nn.Module.to(unet, device)  # its own `to` warns needlessly
+    nn.Module.to(unet, device)  # its own `to` warns needlessly
+    return unet
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:

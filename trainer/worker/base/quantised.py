@@ -79,9 +79,8 @@ class StoredConv2d(nn.Conv2d):
 
     def input_gradient(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """Return the gradient for inputs of a shape."""
-        return conv2d_input(
-            shape, weight, gradient, self.stride, self.padding, self.dilation, self.groups
-        )
+        how: tuple[Any, ...] = (self.stride, self.padding, self.dilation, self.groups)
+        return conv2d_input(shape, weight, gradient, *how)
 
 
 def run(layer: StoredLinear | StoredConv2d, inputs: Tensor) -> Tensor:
