@@ -23,6 +23,7 @@ from .lora import ADAPTER, UNET_PREFIX, file_name, inject
 __all__ = ["LoraFile", "encode_with"]
 
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+KINDS = (nn.Linear, nn.Conv2d)  # of layers that a LoRA can be on
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def attach(prefix: str, model: nn.Module, weights: dict[str, Tensor], strength: 
     found = {
         name: file_name(prefix, name)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and belongs(module, file_name(prefix, name), weights)
+        if isinstance(module, KINDS) and belongs(module, file_name(prefix, name), weights)
     }
     if not found:
         return
@@ -114,11 +115,13 @@ def fill(layer: Any, name: str, weights: dict[str, Tensor], strength: float) -> 
     layer.scaling[ADAPTER] = strength * alpha.item() / len(down)
 
 
-def belongs(module: nn.Linear, name: str, weights: Mapping[str, Tensor]) -> bool:
+def belongs(module: Any, name: str, weights: Mapping[str, Tensor]) -> bool:
     """Whether a file has a whole pair of projections of a layer's size."""
     down, up = weights.get(name + DOWN), weights.get(name + UP)
-    if down is None or up is None or up.ndim != 2 or down.ndim != 2 or not len(down):
+    if down is None or up is None or not down.ndim or not len(down):
         return False
     if weights.get(name + ALPHA, torch.ones(())).numel() != 1:
         return False
-    return up.shape[1] == len(down) and (len(up), down.shape[1]) == module.weight.shape
+    out, *rest = module.weight.shape  # a convolution's kernel is down's alone
+    kernel = [1] * (len(rest) - 1)
+    return list(down.shape[1:]) == rest and list(up.shape) == [out, len(down), *kernel]
