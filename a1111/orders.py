@@ -41,11 +41,13 @@ class Places:
     """The host's folders, and its checkpoints by the names it lists them under.
 
     Args:
+        loras: for new LoRAs; `models` is for new checkpoints.
         reach: which other files the tab's fields may name.
     """
 
     runs: Path
     loras: Path
+    models: Path
     checkpoints: Mapping[str, str]
     reach: Reach
 
@@ -53,6 +55,10 @@ class Places:
     def uploads(self) -> Path:
         """Where copies of uploaded photos are kept."""
         return self.runs / "cache" / "photos"
+
+    def results(self, method: object) -> Path:
+        """The folder where the host looks for what a method of training makes."""
+        return self.models if method == "full" else self.loras
 
 
 @dataclass(frozen=True)
@@ -131,17 +137,18 @@ def train_job(form: Form, places: Places) -> Job:
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")
     settings = form.settings(places.reach)
+    folder = places.results(settings.get("method"))
     config = Config.from_values(
         {
             **settings,
             "base": base_path(places, form.base, settings.get("vae")),
             "instance_images": sources(form, places),
-            "output": str(places.loras / f"{name}.safetensors"),
+            "output": str(folder / f"{name}.safetensors"),
         }
     )
     find_photos(config.concepts[0].instance.instance_images)
     run = Run(new_folder(places.runs, name))
-    output = str(places.loras / f"{run.folder.name}.safetensors")  # with the run's number
+    output = str(folder / f"{run.folder.name}.safetensors")  # with the run's number
     config = replace(config, result=replace(config.result, output=output))
     return training(run, config, resume=False)
 
@@ -167,12 +174,12 @@ def class_images_job(form: Form, places: Places) -> Job:
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
 
 
-def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Return the job that samples a run's prompts without and with its LoRA."""
+def compare_job(run: Run, result: Path, places: Places) -> Job:
+    """Return the job that samples a run's prompts with its base and with its result."""
     folder = run.folder / "compare"
     shutil.rmtree(folder, ignore_errors=True)
     config = Config.from_values(read_config_file(run.config)).to_dict()
-    order = Compare(work_folder(places), config, str(lora), COMPARED, str(folder))
+    order = Compare(work_folder(places), config, str(result), COMPARED, str(folder))
     return Job("compare", run.folder.name, order)
 
 

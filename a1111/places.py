@@ -20,7 +20,7 @@ __all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder", "upload
 
 def places() -> Places:
     """Return the host's current folders and checkpoints."""
-    return Places(runs_folder(), loras_folder(), checkpoints(), reach())
+    return Places(runs_folder(), loras_folder(), models_folder(), checkpoints(), reach())
 
 
 def reach() -> Reach:
@@ -64,6 +64,11 @@ def loras_folder() -> Path:
     """Return the folder where the host looks for LoRAs."""
     given = getattr(shared.cmd_opts, "lora_dir", None)  # absent without the Lora extension
     return Path(given or Path(paths.models_path, "Lora")).absolute()
+
+
+def models_folder() -> Path:
+    """Return the folder where the host looks for checkpoints."""
+    return Path(shared.cmd_opts.ckpt_dir or sd_models.model_path).absolute()
 
 
 def checkpoints() -> dict[str, str]:

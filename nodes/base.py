@@ -13,12 +13,12 @@ import torch
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
-from ..trainer.model_files.families import FAMILIES
+from ..trainer.model_files.families import FAMILIES, Family
 from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base
 
-__all__ = ["Wires", "export", "find_base"]
+__all__ = ["Wires", "export", "family_of", "find_base"]
 
 NAMES = ("model", "clip", "vae")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
@@ -73,11 +73,16 @@ def require_trainable(model: Any) -> None:
         )
 
 
+def family_of(model: Any) -> Family | None:
+    """Return the family of the model on a MODEL wire; None of those that cannot be trained."""
+    config = model.model.model_config
+    return next((family for kind, family in KINDS if isinstance(config, kind)), None)
+
+
 def usual_layer(model: Any) -> int:
     """Return the layer of the text encoders that a model uses by default."""
-    config = model.model.model_config
-    found = (family.clip_layer for kind, family in KINDS if isinstance(config, kind))
-    return next(found, -2)
+    family = family_of(model)
+    return -2 if family is None else family.clip_layer
 
 
 def prediction_type(model: Any) -> str:
