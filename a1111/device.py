@@ -39,9 +39,9 @@ class WebUI:
                 job.has_device = False
 
     def refresh(self) -> None:
-        """Refresh the host's list of LoRAs."""
+        """Refresh the host's lists of LoRAs and checkpoints."""
         for page in ui_extra_networks.extra_pages:
-            if page.name == "lora":
+            if page.name in ("lora", "checkpoints"):
                 page.refresh()
 
 

@@ -12,9 +12,10 @@ from ..trainer.config.config import CONCEPTS, read_config_file
 from ..trainer.errors import ConfigError
 from ..trainer.files.input_file import read_object
 from ..trainer.files.own import is_own_file, own_files
+from ..trainer.model_files.header import read_header
 from ..trainer.prompts.words import escaped
 from ..trainer.runs.events import Failed
-from ..trainer.runs.history import past_run, runs_in
+from ..trainer.runs.history import PastRun, past_run, runs_in
 from ..trainer.runs.run import Run
 from ..trainer.runs.wording import end_text
 
@@ -23,6 +24,7 @@ __all__ = ["find_run", "pictures", "run_views"]
 MAX_RUNS = 50
 MAX_CARD_BYTES = 1_000_000
 TAG = re.compile(r"<(?=\w+:)")  # begins one that loads a LoRA or another network
+TRIGGER_KEY = "modelspec.trigger_phrase"  # in a file's metadata
 
 
 def newest(folder: Path) -> dict[str, Run]:
@@ -42,24 +44,29 @@ def find_run(folder: Path, name: str) -> Run:
     return run
 
 
-def run_views(folder: Path, running: str | None, places: Sequence[Path]) -> list[dict[str, Any]]:
+def run_views(
+    folder: Path, running: str | None, places: Sequence[Path], checkpoints: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return the listed runs as JSON, without those whose config is damaged.
 
     Args:
         running: name of the run that is training now.
         places: the folders that results are in.
+        checkpoints: files of the host's checkpoints, by the names in its list.
     """
+    listed = {Path(file).absolute(): name for name, file in checkpoints.items()}
     views: list[dict[str, Any]] = []
     for name, run in newest(folder).items():
         with suppress(ConfigError):
-            views.append(run_view(run, places, running=name == running))
+            views.append(run_view(run, places, listed, running=name == running))
     return views
 
 
-def run_view(run: Run, places: Sequence[Path], *, running: bool) -> dict[str, Any]:
+def run_view(
+    run: Run, places: Sequence[Path], listed: Mapping[Path, str], *, running: bool
+) -> dict[str, Any]:
     values = read_config_file(run.config, own=True)
     past = past_run(run, places)
-    lora = past.lora
     ended = past.end.name if past.end else "unfinished"
     state = "running" if running else ended
     return {
@@ -69,18 +76,39 @@ def run_view(run: Run, places: Sequence[Path], *, running: bool) -> dict[str, An
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
-        "prompt": lora_prompt(lora, trigger_prompt(lora, values)) if lora and is_name(lora) else "",
+        **use_of(past, values, listed),
         "resumable": state not in ("running", "finished"),
         "pictures": {kind: list(found) for kind, found in pictures(run).items()},
     }
 
 
-def trigger_prompt(lora: Path, values: Mapping[str, Any]) -> str:
-    """Return what was trained, as a prompt of the host: the card's text, or from the settings."""
+def use_of(past: PastRun, values: Mapping[str, Any], listed: Mapping[Path, str]) -> dict[str, Any]:
+    """Return how the host's txt2img uses a result: a prompt, and a checkpoint to select.
+
+    Args:
+        listed: the names of the host's checkpoints in its list, by file.
+    """
+    result, prompt, checkpoint = past.result, "", ""
+    if result and past.result_kind == "lora" and is_name(result):
+        prompt = lora_prompt(result, trigger_prompt(result, values))
+    if result and past.result_kind == "checkpoint":
+        checkpoint = listed.get(result.absolute(), "")
+        prompt = without_tags(trigger_prompt(result, values))
+    comparable = result is not None and past.result_kind in ("lora", "checkpoint")
+    return {"prompt": prompt, "checkpoint": checkpoint, "comparable": comparable}
+
+
+def trigger_prompt(result: Path, values: Mapping[str, Any]) -> str:
+    """Return what was trained, as a prompt of the host.
+
+    The text of a LoRA's card, or that in the file, or else from the settings.
+    """
     with suppress(ConfigError):
-        text = read_object(lora.with_suffix(".json"), MAX_CARD_BYTES, "").get("activation text")
+        text = read_object(result.with_suffix(".json"), MAX_CARD_BYTES, "").get("activation text")
         if isinstance(text, str):
             return text
+    with suppress(ConfigError, LookupError):
+        return escaped(read_header(result).metadata[TRIGGER_KEY])[0]
     concepts = values.get(CONCEPTS, [values])
     prompts = [concept.get("instance_prompt") for concept in concepts if isinstance(concept, dict)]
     return escaped(", ".join(prompt for prompt in prompts if isinstance(prompt, str)))[0]
@@ -92,11 +120,13 @@ def is_name(lora: Path) -> bool:
 
 
 def lora_prompt(lora: Path, prompt: str) -> str:
-    """Return a prompt that applies this LoRA in the host, and no other network.
+    """Return a prompt that applies this LoRA in the host, and no other network."""
+    return f"{without_tags(prompt)} <lora:{lora.stem}:1>".lstrip()
 
-    The space after a "<" changes nothing for the text encoder.
-    """
-    return f"{TAG.sub('< ', prompt)} <lora:{lora.stem}:1>".lstrip()
+
+def without_tags(prompt: str) -> str:
+    """Return a prompt that loads no network: a space after "<" is nothing to the text encoder."""
+    return TAG.sub("< ", prompt)
 
 
 def pictures(run: Run) -> dict[str, dict[str, Path]]:

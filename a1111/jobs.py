@@ -43,7 +43,7 @@ class Host(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Make the host list new LoRA files."""
+        """Make the host list new LoRAs and checkpoints."""
         ...
 
 
@@ -135,13 +135,13 @@ def sample_view(sample: events.Sample) -> dict[str, Any]:
 
 
 def end_view(last: Last, kind: Kind) -> dict[str, Any]:
-    """Return how a job ended: state, text, and whether there is a LoRA to use."""
+    """Return how a job ended: state, text, and whether there is a result to use."""
     done = isinstance(last, events.Finished)
     text = end_text(last, resume=RESUME if kind == "train" else "")
     return {
         "state": last.name,
         "text": f"{text} {DONE[kind]}".strip() if done else text,
-        "lora": done and last.result_kind == "lora",
+        "usable": done and last.result_kind in ("lora", "checkpoint"),
     }
 
 

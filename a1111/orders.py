@@ -51,12 +51,14 @@ class Places:
     """The host's folders, and its checkpoints by the names it lists them under.
 
     Args:
+        loras: for new LoRAs; `models` is for new checkpoints.
         reach: which other files the tab's fields may name.
         others: the host's further folders of images and models.
     """
 
     runs: Path
     loras: Path
+    models: Path
     checkpoints: Mapping[str, str]
     reach: Reach
     others: Sequence[Path] = ()
@@ -64,12 +66,16 @@ class Places:
     def contain(self, path: str) -> bool:
         """Return whether a path is one of the host's own, by its text alone."""
         listed = path in self.checkpoints.values()
-        return listed or lies_in(path, [self.runs, self.loras, *self.others])
+        return listed or lies_in(path, [self.runs, self.loras, self.models, *self.others])
 
     @property
     def uploads(self) -> Path:
         """Where copies of uploaded photos are kept."""
         return self.runs / "cache" / "photos"
+
+    def results(self, method: object) -> Path:
+        """The folder where the host looks for what a method of training makes."""
+        return self.models if method == "full" else self.loras
 
 
 @dataclass(frozen=True)
@@ -152,17 +158,18 @@ def train_job(form: Form, places: Places) -> Job:
     name = form.name.strip().removesuffix(".safetensors")
     check_file_stem(name, "name")
     settings = form.settings(places.reach)
+    folder = places.results(settings.get("method"))
     config = Config.from_values(
         {
             **settings,
             "base": base_path(places, form.base, settings.get("vae")),
             "instance_images": sources(form, places),
-            "output": str(places.loras / f"{name}.safetensors"),
+            "output": str(folder / f"{name}.safetensors"),
         }
     )
     find_photos(config.concepts[0].instance.instance_images)
     run = Run(new_folder(places.runs, name))
-    output = str(places.loras / f"{run.folder.name}.safetensors")  # with the run's number
+    output = str(folder / f"{run.folder.name}.safetensors")  # with the run's number
     config = replace(config, result=replace(config.result, output=output))
     return training(run, config, resume=False)
 
@@ -208,8 +215,8 @@ def identifiers_job(form: Form, places: Places) -> Job:
     return Job("identifiers", "words", order)
 
 
-def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Return the job that samples a run's prompts without and with its LoRA.
+def compare_job(run: Run, result: Path, places: Places) -> Job:
+    """Return the job that samples a run's prompts with its base and with its result.
 
     Raises:
         ConfigError: as for `resume_job`.
@@ -217,7 +224,7 @@ def compare_job(run: Run, lora: Path, places: Places) -> Job:
     config = own_config(run, places.contain, PUT_HERE).to_dict()
     folder = run.folder / "compare"
     remove(run.folder, folder)
-    order = Compare(work_folder(places), config, str(lora), COMPARED, str(folder))
+    order = Compare(work_folder(places), config, str(result), COMPARED, str(folder))
     return Job("compare", run.folder.name, order)
 
 

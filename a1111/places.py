@@ -23,7 +23,12 @@ __all__ = [
 def places() -> Places:
     """Return the host's current folders and checkpoints."""
     others = (Path(default_output_dir), Path(paths.models_path), *given_folders("vae_dir"))
-    return Places(runs_folder(), loras_folder(), checkpoints(), reach(), others)
+    return Places(runs_folder(), loras_folder(), models_folder(), checkpoints(), reach(), others)
+
+
+def result_folders() -> list[Path]:
+    """Return the folders that the results of runs are in."""
+    return [loras_folder(), models_folder()]
 
 
 def given_folders(*options: str) -> list[Path]:
@@ -73,6 +78,11 @@ def loras_folder() -> Path:
     """Return the folder where the host looks for LoRAs."""
     given = getattr(shared.cmd_opts, "lora_dir", None)  # absent without the Lora extension
     return Path(given or Path(paths.models_path, "Lora")).absolute()
+
+
+def models_folder() -> Path:
+    """Return the folder where the host looks for checkpoints."""
+    return Path(shared.cmd_opts.ckpt_dir or sd_models.model_path).absolute()
 
 
 def checkpoints() -> dict[str, str]:

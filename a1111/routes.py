@@ -18,7 +18,7 @@ from .device import WebUI
 from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
-from .places import loras_folder, places, runs_folder
+from .places import checkpoints, places, result_folders, runs_folder
 
 __all__ = ["add_routes", "check_key", "new_key"]
 
@@ -120,10 +120,8 @@ def runs() -> dict[str, Any]:
     """Return the earlier runs, and what is missing before a job can run."""
     job = JOBS.running
     running = job.name if job and job.kind == "train" else None
-    return {
-        "runs": history.run_views(runs_folder(), running, [loras_folder()]),
-        "missing": environment.missing(),
-    }
+    views = history.run_views(runs_folder(), running, result_folders(), checkpoints())
+    return {"runs": views, "missing": environment.missing()}
 
 
 def picture(run: str, kind: str, name: str) -> FileResponse:
@@ -151,14 +149,14 @@ def resume(run: str) -> dict[str, str]:
 
 
 def compare(run: str) -> dict[str, str]:
-    """Sample a run's prompts without and with its LoRA."""
+    """Sample a run's prompts with its base and with its result."""
 
     def make_job() -> Job:
         found = history.find_run(runs_folder(), run)
-        lora = past_run(found, [loras_folder()]).lora
-        if lora is None:
-            raise ConfigError(f"The LoRA of {run!r:.99} was deleted.", "Train it again.")
-        return compare_job(found, lora, places())
+        result = past_run(found, result_folders()).result
+        if result is None:
+            raise ConfigError(f"The result of {run!r:.99} was deleted.", "Train it again.")
+        return compare_job(found, result, places())
 
     return start(make_job)
 

@@ -134,7 +134,9 @@ def settings_group() -> dict[str, Any]:
     with gr.Column(variant="panel", elem_classes=["dreambooth-group"]):
         kept(gr.HTML("<h3>3 · Training</h3>"))
         with gr.Row():
-            name = kept(gr.Textbox("my_subject", label="LoRA name", elem_id="dreambooth_name"))
+            name = kept(
+                gr.Textbox("my_subject", label="Name of the result", elem_id="dreambooth_name")
+            )
             steps = {"max_train_steps": setting_field("max_train_steps")}
         found = setting_rows(name for name in fields.LEARNING if name not in steps)
         with gr.Row():

@@ -70,7 +70,7 @@
     shown.stop.hidden = state !== "running";
     shown.stop.toggleAttribute("disabled", Boolean(job?.stopping));
     shown.bar.hidden = state !== "running";
-    shown.use.hidden = shown.compare.hidden = !job?.end?.lora;
+    shown.use.hidden = shown.compare.hidden = !job?.end?.usable;
     if (!job) {
       shown.text.textContent = "Add photos, write the prompts and click Train.";
       return;

@@ -1,4 +1,4 @@
-// Lists earlier runs with their images, and adds a LoRA to the txt2img prompt.
+// Lists earlier runs with their images, and uses their results in txt2img.
 // @ts-check
 (() => {
   const { element, button, picture, emit } = dreamboothDom;
@@ -33,8 +33,8 @@
     const path = `runs/${encodeURIComponent(run.name)}`;
     const buttons = element("div", "buttons");
     if (run.resumable) buttons.append(button("Resume", () => ask(`${path}/resume`)));
-    if (run.prompt) {
-      buttons.append(button("Use in txt2img", () => use(run.prompt)));
+    if (isUsable(run)) buttons.append(button("Use in txt2img", () => use(run)));
+    if (run.comparable) {
       buttons.append(button("Compare before/after", () => ask(`${path}/compare`)));
     }
     /** @type {keyof typeof STATES} */
@@ -52,8 +52,19 @@
     return made;
   }
 
-  /** @param {string} prompt - appended to the current prompt */
-  function use(prompt) {
+  /** @param {any} run */
+  const isUsable = (run) => Boolean(run.prompt || run.checkpoint);
+
+  /**
+   * Append a run's prompt to the current one, and select its checkpoint as the host's cards do.
+   * @param {any} run
+   */
+  function use({ prompt, checkpoint }) {
+    if (checkpoint) {
+      document.getElementById("forge_refresh_checkpoint")?.click();
+      // @ts-ignore - the host's own
+      selectCheckpoint(checkpoint);
+    }
     const field = /** @type {HTMLTextAreaElement | null} */ (
       document.querySelector("#txt2img_prompt textarea")
     );
@@ -67,7 +78,7 @@
 
   document.addEventListener("dreambooth:use", (event) => {
     const run = runs.find((one) => one.name === /** @type {CustomEvent} */ (event).detail);
-    if (run?.prompt) use(run.prompt);
+    if (run && isUsable(run)) use(run);
   });
 
   document.addEventListener("dreambooth:runs", (event) => {

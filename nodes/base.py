@@ -16,12 +16,12 @@ from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
 from ..trainer.files.own import keep_only
-from ..trainer.model_files.families import FAMILIES
+from ..trainer.model_files.families import FAMILIES, Family
 from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base
 
-__all__ = ["Wires", "export", "find_base", "usual_side"]
+__all__ = ["Wires", "export", "family_of", "find_base", "usual_side"]
 
 NAMES = ("model", "clip", "vae")
 EXPORTED = re.compile(r"([0-9a-f]{20}|partial_[0-9a-f]{12})\.safetensors")
@@ -77,19 +77,22 @@ def require_trainable(model: Any) -> None:
         )
 
 
+def family_of(model: Any) -> Family | None:
+    """Return the family of the model on a MODEL wire; None of those that cannot be trained."""
+    config = model.model.model_config
+    return next((family for kind, family in KINDS if isinstance(config, kind)), None)
+
+
 def usual_layer(model: Any) -> int:
     """Return the layer of the text encoders that a model uses by default."""
-    config = model.model.model_config
-    found = (family.clip_layer for kind, family in KINDS if isinstance(config, kind))
-    return next(found, -2)
+    family = family_of(model)
+    return -2 if family is None else family.clip_layer
 
 
 def usual_side(model: Any) -> int:
     """Return the side in pixels of the images that models of this kind were trained on."""
-    velocity = prediction_type(model) == "v_prediction"
-    config = model.model.model_config
-    found = (f.variant(velocity=velocity) for kind, f in KINDS if isinstance(config, kind))
-    return next((variant.resolution for variant in found), USUAL_SIDE_PX)
+    family, velocity = family_of(model), prediction_type(model) == "v_prediction"
+    return USUAL_SIDE_PX if family is None else family.variant(velocity=velocity).resolution
 
 
 def prediction_type(model: Any) -> str:

@@ -15,7 +15,7 @@ from .fields import SETTINGS
 __all__ = [
     "ClassSetType",
     "InstanceSetType",
-    "LoraType",
+    "ResultType",
     "advanced_inputs",
     "setting_input",
     "setting_inputs",
@@ -23,7 +23,7 @@ __all__ = [
 
 InstanceSetType = io.Custom("DREAMBOOTH_INSTANCE_SET")
 ClassSetType = io.Custom("DREAMBOOTH_CLASS_SET")
-LoraType = io.Custom("LORA")
+ResultType = io.Custom("DREAMBOOTH_RESULT")
 
 
 def setting_inputs(names: Iterable[str]) -> list[Any]:
@@ -61,7 +61,7 @@ def number_input(spec: Setting, name: str, shown: dict[str, Any]) -> Any:
     shown = {**shown, "min": field_minimum(spec), "max": spec.maximum}
     if spec.type is int:
         if name == "seed":
-            shown["control_after_generate"] = False  # a new seed would train a new LoRA
+            shown["control_after_generate"] = False  # a new seed would train again
         return io.Int.Input(name, step=spec.multiple_of or 1, **shown)
     step = float_step(spec.default)
     return io.Float.Input(name, step=step, round=step / 100, **shown)

@@ -32,7 +32,7 @@ __all__ = [
 
 NO_PRESET = "none"
 RESUME, START_OVER = "resume", "start over"
-WITHOUT_EFFECT = {  # on the LoRA
+WITHOUT_EFFECT = {  # on the result
     "gradient_checkpointing",
     "save_every",
     "checkpoints_total_limit",
@@ -72,15 +72,15 @@ def chosen(preset: str) -> dict[str, Any]:
     return {} if preset == NO_PRESET else preset_values(preset)
 
 
-def output_path(loras: Path, output_name: str) -> Path:
-    """Return the path of the LoRA to save.
+def output_path(folder: Path, output_name: str) -> Path:
+    """Return the path of the result to save.
 
     Raises:
         ConfigError: the name is not a valid file name.
     """
     name = output_name.strip().removesuffix(".safetensors")
     check_file_stem(name, "output_name")
-    return loras / f"{name}.safetensors"
+    return folder / f"{name}.safetensors"
 
 
 def make_config(
@@ -160,7 +160,7 @@ def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:
 def fingerprint(
     config: Config, base: Base, photos: InstanceSet, classes: ClassImages | None
 ) -> str:
-    """Return a key for everything that shapes the LoRA: same key, same LoRA."""
+    """Return a key for everything that shapes the result: same key, same result."""
     settings = shaping(config.flat())
     settings.pop("concept_weight", None)  # has no effect on one concept
     settings[CONCEPTS] = [shaping(concept) for concept in settings.get(CONCEPTS, ())]
@@ -177,6 +177,6 @@ def fingerprint(
 
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that shape the LoRA."""
+    """Return the settings that shape the result."""
     without = FROM_WIRES | WITHOUT_EFFECT
     return {k: v for k, v in settings.items() if k not in without and not k.startswith("sample_")}

@@ -1,4 +1,4 @@
-"""The node that applies a LoRA to a model."""
+"""The node that applies what was trained, a LoRA or a checkpoint, to a model."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from ..trainer.config.settings import Setting, check_value
 from ..trainer.errors import ConfigError
 from ..trainer.model_files.header import Header, read_header
 from . import places
-from .inputs import LoraType
+from .checkpoint import put_in_place
+from .inputs import ResultType
 from .lora_fit import Shape, compare, require_fit
 from .page import Page
 from .prompts import CONFIG_KEY, trigger_prompt
-from .wires import TrainedLora
+from .wires import TrainedResult
 
 __all__ = ["NODES"]
 
 STRENGTH = Setting("strength", float, 1.0, "", minimum=-10, maximum=10)
+STRENGTH_HELP = (
+    "How strongly the {0} changes. With a checkpoint, 1 is the trained {0}, 0 the base, and "
+    "between them both are mixed."
+)
 
 
 class LoRALoader(io.ComfyNode):
-    """Applies a LoRA to MODEL and CLIP, or refuses one that does not fit."""
+    """Applies a LoRA or a checkpoint to MODEL and CLIP, or refuses one that does not fit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -38,12 +43,13 @@ class LoRALoader(io.ComfyNode):
             display_name="LoRA Loader (DreamBooth)",
             category="DreamBooth",
             description="Applies a LoRA to a model, from DreamBooth Train or by name, and returns "
-            "the prompt that triggers its subject.",
+            "the prompt that triggers its subject. If a checkpoint was trained, its weights take "
+            "the place of the model's.",
             inputs=[
-                io.Model.Input("model", tooltip="Base model that the LoRA was trained on."),
+                io.Model.Input("model", tooltip="Base model that was trained on."),
                 io.Clip.Input("clip", tooltip="Text encoder of the base model."),
-                LoraType.Input(
-                    "lora",
+                ResultType.Input(
+                    "result",
                     optional=True,
                     tooltip="From DreamBooth Train; takes precedence over lora_name.",
                 ),
@@ -51,21 +57,19 @@ class LoRALoader(io.ComfyNode):
                     "lora_name",
                     options=["", *folder_paths.get_filename_list("loras")],
                     default="",
-                    tooltip="File in models/loras; ignored while lora is connected.",
+                    tooltip="File in models/loras; ignored while result is connected.",
                 ),
+                io.Float.Input("strength_model", tooltip=STRENGTH_HELP.format("model"), **strength),
                 io.Float.Input(
-                    "strength_model", tooltip="Strength of the LoRA on the model.", **strength
-                ),
-                io.Float.Input(
-                    "strength_clip", tooltip="Strength of the LoRA on the text encoder.", **strength
+                    "strength_clip", tooltip=STRENGTH_HELP.format("text encoder"), **strength
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="Model with the LoRA."),
-                io.Clip.Output(display_name="clip", tooltip="Text encoder with the LoRA."),
+                io.Model.Output(display_name="model", tooltip="Model with what was trained."),
+                io.Clip.Output(display_name="clip", tooltip="Text encoder with what was trained."),
                 io.String.Output(
                     display_name="trigger prompt",
-                    tooltip="The prompt that the LoRA was trained with.",
+                    tooltip="The prompt that was trained.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -79,45 +83,48 @@ class LoRALoader(io.ComfyNode):
         lora_name: str,
         strength_model: float,
         strength_clip: float,
-        lora: TrainedLora | None = None,
+        result: TrainedResult | None = None,
         **_: Any,
     ) -> io.NodeOutput:
         check_value(replace(STRENGTH, name="strength_model"), strength_model)
         check_value(replace(STRENGTH, name="strength_clip"), strength_clip)
-        header = read_file(chosen_file(lora, lora_name))
+        header = read_file(chosen_file(result, lora_name))
+        trigger = result.trigger if result else trigger_prompt(header.metadata)
+        strengths = (strength_model, strength_clip)
+        if result and result.kind == "checkpoint":
+            return io.NodeOutput(*put_in_place(header.path, (model, clip), strengths), trigger)
         shapes = {key: tensor.shape for key, tensor in header.tensors.items()}
         fit = compare(shapes, layer_shapes(model, clip))
         left_out = require_fit(fit, header.path.name, CONFIG_KEY in header.metadata)
         if left_out:
             Page(cls.hidden.unique_id).note("warn", header.path.name, left_out)
-        patched = put_on(header.path, (model, clip), (strength_model, strength_clip))
-        return io.NodeOutput(*patched, lora.trigger if lora else trigger_prompt(header.metadata))
+        return io.NodeOutput(*put_on(header.path, (model, clip), strengths), trigger)
 
 
-def chosen_file(lora: TrainedLora | None, name: str) -> Path:
+def chosen_file(result: TrainedResult | None, name: str) -> Path:
     """Return the file on the wire, or else the one with this name.
 
     Raises:
         ConfigError: there is no such file, or another node's output is connected.
     """
-    if isinstance(lora, TrainedLora):
-        return lora.path
-    if lora is not None:  # other packs may also have a wire type LORA
+    if isinstance(result, TrainedResult):
+        return result.path
+    if result is not None:
         raise ConfigError(
-            "The lora input does not come from DreamBooth Train.",
+            "The result input does not come from DreamBooth Train.",
             "Connect that node or pick a file in lora_name.",
         )
     path = places.model_file("loras", name) if name else None
     if path is None:
         raise ConfigError(
             f"lora_name {name!r:.200} is not in models/loras.",
-            "Choose a file, or connect the lora output of DreamBooth Train.",
+            "Choose a file, or connect the result of DreamBooth Train.",
         )
     return path
 
 
 def read_file(path: Path) -> Header:
-    """Return a LoRA's tensor names, shapes and metadata.
+    """Return a file's tensor names, shapes and metadata.
 
     Raises:
         ConfigError: the file is missing, or is not a complete safetensors file.

@@ -16,11 +16,11 @@ __all__ = [
     "cache_folder",
     "check_readable",
     "file_stamp",
-    "loras_folder",
     "model_file",
     "page_image",
     "photo_folder",
     "result_folders",
+    "results_folder",
     "runs_folder",
     "uploaded_file",
 ]
@@ -39,9 +39,10 @@ def cache_folder() -> Path:
     return runs_folder() / "cache"
 
 
-def loras_folder() -> Path:
-    """Return the folder for new LoRAs: the first that ComfyUI lists."""
-    return Path(folder_paths.get_folder_paths("loras")[0])
+def results_folder(method: object) -> Path:
+    """Return the folder for what a method of training makes: the first that ComfyUI lists."""
+    kind = "checkpoints" if method == "full" else "loras"
+    return Path(folder_paths.get_folder_paths(kind)[0])
 
 
 def result_folders() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Test prompts with a placeholder for the subject, and the trigger prompt of a LoRA."""
+"""Test prompts with a placeholder for the subject, and the trigger prompt of a result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def filled_prompts(text: str, trigger: str) -> list[str]:
 
 
 def trigger_prompt(metadata: Mapping[str, str]) -> str:
-    """Return the trigger prompt from a LoRA's metadata; empty if there is none.
+    """Return the trigger prompt from a file's metadata; empty if there is none.
 
     Of several subjects, that of the first. This pack trains parentheses as text: they are escaped.
     """

@@ -50,11 +50,11 @@ class Sample(io.ComfyNode):
             node_id="DreamBoothSample",
             display_name="Sample (DreamBooth)",
             category="DreamBooth",
-            description="Generates several prompts with the same seeds, to see what a LoRA has "
+            description="Generates several prompts with the same seeds, to see what was "
             "learned.",
             inputs=[
-                io.Model.Input("model", tooltip="Model with the LoRA."),
-                io.Clip.Input("clip", tooltip="Text encoder with the LoRA."),
+                io.Model.Input("model", tooltip="Model with what was trained."),
+                io.Clip.Input("clip", tooltip="Text encoder with what was trained."),
                 io.Vae.Input("vae", tooltip="VAE of the model."),
                 io.String.Input(
                     "prompts", multiline=True, default=PROMPTS, dynamic_prompts=False,

@@ -1,4 +1,4 @@
-"""The node that trains a LoRA from photos in a worker process."""
+"""The node that trains a LoRA or the model itself from photos in a worker process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..trainer.errors import ConfigError
 from . import job, places
 from .base import Wires, find_base
 from .fields import TRAIN_ADVANCED, TRAIN_BASIC, TRAIN_SETTINGS, chosen_inputs
-from .inputs import ClassSetType, InstanceSetType, LoraType, advanced_inputs, setting_inputs
+from .inputs import ClassSetType, InstanceSetType, ResultType, advanced_inputs, setting_inputs
 from .page import Page
 from .wires import ClassImages, InstanceSet, require_kind
 
@@ -28,7 +28,7 @@ STOPPED_HELP = (
 
 
 class DreamBoothTrain(io.ComfyNode):
-    """Trains a LoRA, or reuses the one trained from the same inputs."""
+    """Trains a LoRA or the model itself, or reuses what was trained from the same inputs."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,7 +36,8 @@ class DreamBoothTrain(io.ComfyNode):
             node_id="DreamBoothTrain",
             display_name="DreamBooth Train",
             category="DreamBooth",
-            description="Trains a LoRA on photos of a subject and saves it to models/loras. "
+            description="Trains a LoRA on photos of a subject and saves it to models/loras. With "
+            "method full it trains the model itself and saves a checkpoint to models/checkpoints. "
             "Canceling keeps the progress; the next run resumes.",
             inputs=[
                 io.Model.Input("model", tooltip="Base model, with any patches applied to it."),
@@ -53,7 +54,8 @@ class DreamBoothTrain(io.ComfyNode):
                     tooltip=PRESET_HELP,
                 ),
                 io.String.Input(
-                    "output_name", default="my_subject", tooltip="File name of the LoRA."
+                    "output_name", default="my_subject",
+                    tooltip="File name of the LoRA or checkpoint.",
                 ),
                 *setting_inputs(TRAIN_BASIC),
                 io.Combo.Input(
@@ -62,7 +64,10 @@ class DreamBoothTrain(io.ComfyNode):
                 *advanced_inputs(TRAIN_ADVANCED),
             ],
             outputs=[
-                LoraType.Output(display_name="lora", tooltip="For LoRA Loader (DreamBooth)."),
+                ResultType.Output(
+                    display_name="result",
+                    tooltip="LoRA or checkpoint, for LoRA Loader (DreamBooth).",
+                ),
                 io.Image.Output(display_name="loss plot", tooltip="Loss by training step."),
                 io.String.Output(
                     display_name="run folder", tooltip="Path of the settings, samples and log."
@@ -116,7 +121,7 @@ class DreamBoothTrain(io.ComfyNode):
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
         own = chosen_inputs(settings, TRAIN_SETTINGS)
         values = job.with_preset(job.setting_values(own), preset)
-        output = job.output_path(places.loras_folder(), output_name)
+        output = job.output_path(places.results_folder(values.get("method")), output_name)
         config = job.make_config(values, base, instance_set, class_set, output)
         training.show_notes(page, base, preset, instance_set)
         key = job.fingerprint(config, base, instance_set, class_set)

@@ -1,4 +1,4 @@
-"""What the training node does when it runs: find or train a LoRA, and show it."""
+"""What the training node does when it runs: find or train a result, and show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..trainer.errors import ConfigError
 from ..trainer.model_files.header import read_header
 from ..trainer.runs.events import Failed, Last, Stopped
 from ..trainer.runs.history import PastRun, past_run, runs_from
-from ..trainer.runs.wording import end_text
+from ..trainer.runs.wording import RESULTS, end_text
 from ..trainer.runs.worker import Worker
 from . import places
 from .base import Wires, export
@@ -23,7 +23,7 @@ from .page import Page
 from .pictures import read_tensor
 from .prompts import trigger_prompt
 from .task import Task, next_run
-from .wires import Base, InstanceSet, TrainedLora
+from .wires import Base, InstanceSet, TrainedResult
 
 __all__ = [
     "Request", "TrainingFailed", "finished_run", "require_finished", "result", "show_notes",
@@ -64,10 +64,10 @@ class Request:
 def finished_run(request: Request, base: Base, wires: Wires, page: Page) -> tuple[PastRun, str]:
     """Return the finished run of these inputs, trained if there is none yet, and what was done."""
     past = runs_from(places.runs_folder(), request.key, places.result_folders())
-    finished = next((run for run in past if run.finished_lora), None)
+    finished = next((run for run in past if run.finished_result), None)
     if finished is not None:
         finished.run.check()  # its pictures will be shown
-        return finished, "Inputs unchanged, reusing the finished LoRA"
+        return finished, "Inputs unchanged, reusing the finished"
     write_base(base, wires, page)
     name = Path(request.config.result.output).stem
     run = next_run(places.runs_folder(), name, past, request.if_stopped)
@@ -77,7 +77,7 @@ def finished_run(request: Request, base: Base, wires: Wires, page: Page) -> tupl
         for index, subject in enumerate(subjects)
         for note in subject.notes
     )
-    return train(Task(request.config, request.key, run, seen), page), "LoRA saved"
+    return train(Task(request.config, request.key, run, seen), page), "Saved the"
 
 
 def write_base(base: Base, wires: Wires, page: Page) -> None:
@@ -121,15 +121,15 @@ def require_finished(last: Last, page: Page) -> None:
 
 def result(done: PastRun, report: str, page: Page) -> io.NodeOutput:
     """Return the node's outputs and preview."""
-    lora = done.finished_lora
-    assert lora is not None
-    trigger = trigger_prompt(read_header(lora).metadata)
-    text = f"{report}: {lora.name}"
+    path = done.finished_result
+    assert path is not None
+    trigger = trigger_prompt(read_header(path).metadata)
+    text = f"{report} {RESULTS[done.result_kind]}: {path.name}"
     page.text(text)
     samples = sorted(done.run.samples.glob("*.png"))[-1:]
     images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
     return io.NodeOutput(
-        TrainedLora(lora, trigger, done.family),
+        TrainedResult(path, done.result_kind, trigger, done.family),
         read_tensor(done.run.loss_plot),
         str(done.run.folder),
         trigger,

@@ -10,8 +10,9 @@ from typing import Any
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.runs.events import ResultKind
 
-__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedLora", "require_kind"]
+__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedResult", "require_kind"]
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ class ClassImages:
 
 
 @dataclass(frozen=True)
-class TrainedLora:
-    """A LoRA file and its trigger prompt."""
+class TrainedResult:
+    """A LoRA or a checkpoint that was trained, and its trigger prompt."""
 
     path: Path
+    kind: ResultKind
     trigger: str
     family: str
 

@@ -87,7 +87,7 @@ def test_the_script_is_short_and_javascript_has_one_global():
 def places(tmp_path: Path, tiny_checkpoint: CheckpointMaker):
     checkpoint = tiny_checkpoint("sd1")
     named = {"tiny": str(checkpoint)}
-    return orders.Places(tmp_path / "runs", tmp_path / "loras", named, OWNER)
+    return orders.Places(tmp_path / "runs", tmp_path / "loras", tmp_path / "models", named, OWNER)
 
 
 def first_value(spec: Any) -> object:
@@ -409,10 +409,10 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
     assert [sample["step"] for sample in view["samples"]] == [2, 3]
     assert host.log == ["taken", "returned", "refreshed"]
-    (shown,) = history.run_views(places.runs, None, [places.loras])
+    (shown,) = history.run_views(places.runs, None, [places.loras], {})
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
-    lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).lora
+    lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).result
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
     registry.start(lambda: compare, host)
@@ -544,7 +544,7 @@ def test_a_lora_whose_name_is_syntax_is_not_offered(tmp_path, stem):
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), "lora", 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None, [tmp_path])
+    (shown,) = history.run_views(tmp_path, None, [tmp_path], {})
     assert shown["prompt"] == ""
 
 
@@ -560,12 +560,12 @@ def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
 def test_an_interrupted_run_can_be_resumed(tmp_path):
     run = Run(tmp_path / "dog")
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
-    (shown,) = history.run_views(tmp_path, None, [tmp_path])
+    (shown,) = history.run_views(tmp_path, None, [tmp_path], {})
     assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
     files.append_lines(run.events, events.to_line(events.Stopped(4, "", "", resumable=True)) + "\n")
-    (shown,) = history.run_views(tmp_path, None, [tmp_path])
+    (shown,) = history.run_views(tmp_path, None, [tmp_path], {})
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
-    (shown,) = history.run_views(tmp_path, "dog", [tmp_path])
+    (shown,) = history.run_views(tmp_path, "dog", [tmp_path], {})
     assert (shown["state"], shown["resumable"]) == ("running", False)
 
 
@@ -574,23 +574,58 @@ def test_a_run_whose_files_were_touched_keeps_its_place_in_the_list(tmp_path):
         Run(tmp_path / name).create("{}")
     for path in (tmp_path / "zebra" / "config.json", tmp_path / "zebra"):
         os.utime(path, (4_000_000_000, 4_000_000_000))
-    assert [shown["name"] for shown in history.run_views(tmp_path, None, [tmp_path])] == [
+    assert [shown["name"] for shown in history.run_views(tmp_path, None, [tmp_path], {})] == [
         "dog",
         "zebra",
     ]
 
 
-@pytest.mark.parametrize(("kind", "offered"), [("lora", True), ("checkpoint", False)])
-def test_only_a_lora_is_offered_as_one(tmp_path, kind, offered):
+@pytest.mark.parametrize(
+    ("kind", "prompt", "checkpoint"),
+    [
+        ("lora", "sks < hypernet:a:1> <lora:dog:1>", ""),
+        ("checkpoint", "sks < hypernet:a:1>", "more/dog.safetensors"),
+        ("embedding", "", ""),
+    ],
+)
+def test_a_result_is_offered_as_what_it_is(tmp_path, kind, prompt, checkpoint):
     made = tmp_path / "dog.safetensors"
     made.touch()
+    made.with_suffix(".json").write_text('{"activation text": "sks <hypernet:a:1>"}', "utf-8")
     run = Run(tmp_path / "dog")
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), kind, 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None, [tmp_path])
-    assert bool(shown["prompt"]) == offered
-    assert jobs.end_view(finished, "train")["lora"] == offered
+    (shown,) = history.run_views(tmp_path, None, [tmp_path], {"more/dog.safetensors": str(made)})
+    assert (shown["prompt"], shown["checkpoint"]) == (prompt, checkpoint)
+    assert shown["comparable"] == jobs.end_view(finished, "train")["usable"] == bool(prompt)
+    made.unlink()
+    (shown,) = history.run_views(tmp_path, None, [tmp_path], {"more/dog.safetensors": str(made)})
+    assert not (shown["prompt"] or shown["checkpoint"] or shown["comparable"])
+
+
+def test_a_full_fine_tune_becomes_a_checkpoint_that_is_used_and_compared(places, photos):
+    host = StandInHost()
+    host.release.set()
+    job = orders.train_job(
+        form(photos, method="full", max_train_steps=2, resolution=64, learning_rate=1e-3,
+             sample_every=0, sample_inference_steps=1, mixed_precision="no"), places,
+    )  # fmt: skip
+    registry = jobs.Jobs()
+    registry.start(lambda: job, host)
+    wait(job)
+    assert job.last.name == "finished", job.last
+    made = places.models / "dog.safetensors"
+    assert not places.loras.exists()
+    (shown,) = history.run_views(places.runs, None, [places.models], {"dog.safetensors": str(made)})
+    assert (shown["prompt"], shown["checkpoint"]) == ("a photo of sks dog", "dog.safetensors")
+    compare = orders.compare_job(Run(places.runs / "dog"), made, places)
+    registry.start(lambda: compare, host)
+    wait(compare)
+    assert compare.last.name == "finished", compare.last
+    found = history.pictures(Run(places.runs / "dog"))
+    pair = [next(iter(found[kind].values())).read_bytes() for kind in ("before", "after")]
+    assert pair[0] != pair[1]
 
 
 @dataclass

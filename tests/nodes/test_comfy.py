@@ -86,7 +86,7 @@ def whole_graph() -> Json:
         classes=class_node(),
         train=train_node(class_set=["classes", 0]),
         lora=node(
-            "DreamBoothLoRALoader", model=["base", 0], clip=["base", 1], lora=["train", 0],
+            "DreamBoothLoRALoader", model=["base", 0], clip=["base", 1], result=["train", 0],
             lora_name="", strength_model=1.0, strength_clip=1.0,
         ),
         sample=node(
@@ -163,7 +163,7 @@ def run_events(server: ComfyServer, name: str) -> list[Json]:
 
 def test_photos_become_a_lora_and_the_lora_pictures(server, trained):
     assert lora_file(server).is_file()
-    assert trained["train"]["report"] == ["LoRA saved: dog.safetensors"]
+    assert trained["train"]["report"] == ["Saved the LoRA: dog.safetensors"]
     assert trained["trigger"]["text"] == ["a photo of sks dog"]
     assert Path(trained["folder"]["text"][0]).name == "dog"
     assert len(trained["pictures"]["images"]) == 4

@@ -307,16 +307,17 @@ def make_run(folder: Path, name: str, last: object, key: str = "k") -> object:
     return made
 
 
-def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tmp_path):
+@pytest.mark.parametrize("kind", ["lora", "checkpoint"])
+def test_a_finished_run_with_the_same_inputs_is_found_while_its_result_is_there(tmp_path, kind):
     lora = tmp_path / "dog.safetensors"
     lora.write_bytes(b"x")
-    make_run(tmp_path, "dog", events.Finished(4, str(lora), "lora", 1.0))
+    make_run(tmp_path, "dog", events.Finished(4, str(lora), kind, 1.0))
     make_run(tmp_path, "other", events.Finished(4, str(lora), "lora", 1.0), key="another")
     (found,) = history.runs_from(tmp_path, "k", [tmp_path])
-    assert (found.finished_lora, found.family) == (lora, "sd1")
+    assert (found.finished_result, found.result_kind, found.family) == (lora, kind, "sd1")
     assert history.lost_results(tmp_path, [tmp_path]) == []
     lora.unlink()
-    assert history.runs_from(tmp_path, "k", [tmp_path])[0].finished_lora is None
+    assert history.runs_from(tmp_path, "k", [tmp_path])[0].finished_result is None
     assert len(history.lost_results(tmp_path, [tmp_path])) == 2
 
 

@@ -80,7 +80,7 @@ def test_links_to_names_that_a_node_does_not_have_change_nothing(server):
         "classes": class_node(num_class_images=1, **stray),
         "train": train_node(max_train_steps=1, sample_every=0, vae_path=["secret", 0], **stray),
         "lora": node(
-            "DreamBoothLoRALoader", model=["base", 0], clip=["base", 1], lora=["train", 0],
+            "DreamBoothLoRALoader", model=["base", 0], clip=["base", 1], result=["train", 0],
             lora_name="", strength_model=1.0, strength_clip=1.0, **stray,
         ),
         "sample": sample_node(model=["lora", 0], clip=["lora", 1], **stray),

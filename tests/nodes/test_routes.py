@@ -213,7 +213,7 @@ def test_a_damaged_end_of_a_run_names_no_lora(tmp_path, result_path):
     }  # fmt: skip
     (tmp_path / "old" / "events.jsonl").write_text(json.dumps(end) + "\n")
     (found,) = history.runs_from(tmp_path, "k", [tmp_path])
-    assert found.lora is None
+    assert found.result is None
 
 
 def test_a_node_created_by_a_loop_is_refused():

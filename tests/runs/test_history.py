@@ -74,7 +74,7 @@ def test_runs_are_found_by_what_they_were_made_from(tmp_path: Path):
     assert names([past.run for past in runs_from(tmp_path, "k", [tmp_path])]) == ["dog_2", "dog"]
 
 
-def test_only_a_lora_that_is_there_is_one(tmp_path: Path):
+def test_only_a_result_that_is_there_is_one(tmp_path: Path):
     file = tmp_path / "dog.safetensors"
     file.touch()
     lora = make_run(tmp_path, "a", STEP, Finished(9, str(file), "lora", 1.0))
@@ -82,18 +82,13 @@ def test_only_a_lora_that_is_there_is_one(tmp_path: Path):
     stopped = make_run(tmp_path, "c", STEP, Stopped(3, str(file), "lora", resumable=True))
     for run in (lora, checkpoint, stopped):
         keep_fingerprint(run, "k")
-    assert [past_run(run, [tmp_path]).lora for run in (lora, checkpoint, stopped)] == [
-        file,
-        None,
-        file,
-    ]
-    assert [past_run(run, [tmp_path]).finished_lora for run in (lora, checkpoint, stopped)] == [
-        file, None, None,
-    ]  # fmt: skip
-    assert past_run(checkpoint, [tmp_path]).result == file
+    past = [past_run(run, [tmp_path]) for run in (lora, checkpoint, stopped)]
+    assert [one.result_kind for one in past] == ["lora", "checkpoint", "lora"]
+    assert [one.result for one in past] == [file, file, file]
+    assert [one.finished_result for one in past] == [file, file, None]
     assert lost_results(tmp_path, [tmp_path]) == []
     file.unlink()
-    assert past_run(lora, [tmp_path]).lora is None
+    assert past_run(lora, [tmp_path]).result is None
     assert lost_results(tmp_path, [tmp_path]) == [str(lora.folder), str(checkpoint.folder)]
 
 

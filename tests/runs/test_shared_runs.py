@@ -281,10 +281,10 @@ def test_a_result_elsewhere_is_not_even_looked_at(
         append_lines(run.events, to_line(end) + "\n")
         (past,) = runs_from(run.folder.parent, "k", [outside.parent / "loras"])
         assert past.result_path == path
-        assert past.finished_lora is None
+        assert past.finished_result is None
         assert path not in touched
     (past,) = runs_from(run.folder.parent, "k", [outside.parent])
-    assert past.finished_lora == outside
+    assert past.finished_result == outside
 
 
 def values_of(folder: Path) -> dict[str, object]:

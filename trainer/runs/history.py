@@ -57,14 +57,9 @@ class PastRun:
             return path if path.is_file() else None
 
     @property
-    def lora(self) -> Path | None:
-        """The result, if it is a LoRA."""
-        return self.result if self.result_kind == "lora" else None
-
-    @property
-    def finished_lora(self) -> Path | None:
-        """The LoRA of a finished run, if it is still there."""
-        return self.lora if isinstance(self.end, Finished) else None
+    def finished_result(self) -> Path | None:
+        """What a finished run was for, if it is still there."""
+        return self.result if isinstance(self.end, Finished) else None
 
 
 def runs_in(folder: Path, file: str = CONFIG) -> list[Run]:

@@ -45,11 +45,12 @@ class MakeClassImages:
 
 @dataclass(frozen=True)
 class Compare:
-    """Generate images from a training's sample prompts, without and with its LoRA.
+    """Generate images from a training's sample prompts, with its base and with its result.
 
     Args:
         run: folder of the log.
         config: of the training, as `Config.to_dict` writes it.
+        result: its LoRA or checkpoint; the file tells which.
         number: of images per prompt.
         output: folder of the images.
     """
@@ -57,7 +58,7 @@ class Compare:
     name: ClassVar[str] = "compare"
     run: str
     config: Mapping[str, Any]
-    lora: str
+    result: str
     number: int
     output: str
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from .events import Failed, Finished, Last, Progress, Rating, Started, Status, Stopped, Warning
 
 __all__ = [
-    "SAVING", "clock", "end_text", "progress_text", "rate_text", "rating_text", "stage_text",
+    "RESULTS", "SAVING", "clock", "end_text", "progress_text", "rate_text", "rating_text",
+    "stage_text",
     "start_text", "status_text", "warning_text",
 ]  # fmt: skip
 
 SAVING = "Stopping: saving progress …"
-RESULTS = {"lora": "LoRA", "checkpoint": "Checkpoint", "embedding": "Embedding"}
+RESULTS = {"lora": "LoRA", "checkpoint": "checkpoint", "embedding": "embedding"}  # by kind
 GIB = 1024**3
 
 
@@ -85,10 +86,14 @@ def end_text(last: Last, *, resume: str, full_path: bool = False) -> str:
         log = f" Log: {last.log_path}" if last.log_path else ""
         return f"{last.message} {last.hint}{log}"
     file = last.result_path if full_path else Path(last.result_path).name
-    result = RESULTS[last.result_kind] if last.result_kind else ""
+    result = capitalized(RESULTS[last.result_kind]) if last.result_kind else ""
     if isinstance(last, Finished):
         return f"Finished in {clock(last.seconds)}." + (f" {result}: {file}" if result else "")
     return stopped_text(last, f" {result} so far: {file}." if result else "", resume)
+
+
+def capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def stopped_text(last: Stopped, result: str, resume: str) -> str:

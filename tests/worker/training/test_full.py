@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,15 @@ def test_the_file_says_what_it_is(make_config, tmp_path):
         assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1"
     assert not any(name.startswith("ss_") for name in metadata)
+
+
+def test_a_description_next_to_the_base_goes_with_the_result(make_config, tmp_path):
+    config = make_config(**FULL, max_train_steps=1)
+    base = shutil.copy(config.model.base, tmp_path / "base.safetensors")
+    description = "model: {params: {parameterization: v}}\n"
+    Path(base).with_suffix(".yaml").write_text(description, "utf-8")
+    end = run_training(changed(config, base=str(base)), tmp_path / "run")[-1]
+    assert Path(end.result_path).with_suffix(".yaml").read_text("utf-8") == description
 
 
 def test_a_second_result_gets_a_number_and_never_replaces_the_first(make_config, tmp_path):

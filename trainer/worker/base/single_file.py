@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,6 +60,8 @@ def folder_weights(base: BaseModel) -> Weights:
         found |= original_names(base, kind.folder, weights)
         if base.family.drop_last_layer:
             found |= dropped_layer(kind.prefix, found)
+        if kind.open_clip:
+            found = unused_weights(kind.prefix, found) | found
     return found | marks(base)
 
 
@@ -77,6 +80,13 @@ def dropped_layer(prefix: str, found: Mapping[str, Tensor]) -> Weights:
     last, new = f"{layers}{max(numbers)}.", f"{layers}{max(numbers) + 1}."
     own = {name: value for name, value in found.items() if name.startswith(last)}
     return {name.replace(last, new): torch.zeros_like(value) for name, value in own.items()}
+
+
+def unused_weights(prefix: str, found: Mapping[str, Tensor]) -> Weights:
+    """Return OpenCLIP's weights that folders can lack and hosts expect; no prompt passes them."""
+    width = found[f"{prefix}ln_final.weight"].numel()
+    scale = torch.tensor(math.log(100))
+    return {f"{prefix}text_projection": torch.eye(width), f"{prefix}logit_scale": scale}
 
 
 def original_names(base: BaseModel, part: str, weights: Mapping[str, Tensor]) -> Weights:

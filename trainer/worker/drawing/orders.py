@@ -11,6 +11,7 @@ from ...config.config import Config, read_group
 from ...config.drawing import read_drawing
 from ...config.model import ModelConfig
 from ...config.optimization import TrainingConfig
+from ...model_files.identify import identify, require_base
 from ...prompts.identifiers import check_noun, check_word
 from ...runs.control import Control, Report
 from ...runs.events import Event, Finished
@@ -38,7 +39,7 @@ def run_class_images(order: MakeClassImages, run: Run, report: Report, control: 
 
 
 def run_compare(order: Compare, report: Report, control: Control) -> Event:
-    """Sample a training's prompts with the base, then with its LoRA from the same seeds.
+    """Sample a training's prompts with the base, then with its result from the same seeds.
 
     Returns:
         The last event.
@@ -56,10 +57,11 @@ def run_compare(order: Compare, report: Report, control: Control) -> Event:
         output=Path(order.output),
     )
     precision = config.training.mixed_precision
-    for name, lora in (("before", None), ("after", LoraFile(Path(order.lora)))):
-        parts = open_parts(config.model, precision, report)
+    tuned, lora = with_result(config.model, Path(order.result))
+    for name, model, applied in (("before", config.model, None), ("after", tuned, lora)):
+        parts = open_parts(model, precision, report)
         folder = pictures.output / name
-        last = sample_job(parts, replace(pictures, output=folder), lora, control)
+        last = sample_job(parts, replace(pictures, output=folder), applied, control)
     return last
 
 
@@ -73,3 +75,15 @@ def run_rating(order: RateWords, report: Report, control: Control) -> Event:
     for rating in rate_words(open_parts(model, precision, report), question, control.check):
         report(rating)
     return Finished(0, "", "", time.monotonic() - began)
+
+
+def with_result(model: ModelConfig, result: Path) -> tuple[ModelConfig, LoraFile | None]:
+    """Return the model that draws a result: the base with a LoRA, or the result in its place.
+
+    Raises:
+        ConfigError: the file is neither.
+    """
+    if identify(result).kind == "lora":
+        return model, LoraFile(result)
+    require_base(result, vae_given=model.vae is not None)
+    return replace(model, base=str(result)), None

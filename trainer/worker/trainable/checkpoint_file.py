@@ -10,13 +10,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...files.atomic import write_unique
+from ...files.atomic import write_atomic, write_unique
+from ..base.models import BaseModel
 from ..base.renaming import Weights
 from ..base.single_file import single_file_weights
 from .contract import Trained
 from .origin import DTYPES, Origin, result_metadata
 
 __all__ = ["save_checkpoint_file"]
+
+COMPANIONS = (".yaml", ".json", ".png")  # what hosts read and show with a checkpoint
 
 
 def save_checkpoint_file(wanted: Path, trained: Trained, origin: Origin) -> Path:
@@ -36,9 +39,17 @@ def save_checkpoint_file(wanted: Path, trained: Trained, origin: Origin) -> Path
         metadata = result_metadata(path.stem, base.variant.architecture, origin)
         return lambda partial: save_file(weights, partial, metadata)
 
-    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content)
+    path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, COMPANIONS)
     check_file(path, weights)
+    copy_description(base, path)
     return path
+
+
+def copy_description(base: BaseModel, path: Path) -> None:
+    """Put the base's .yaml next to the result: A1111 and Forge need it for the one as the other."""
+    description = base.path.with_suffix(".yaml")
+    if not base.is_folder and description.is_file():
+        write_atomic(path.with_suffix(".yaml"), description.read_bytes())
 
 
 def by_part(weights: Mapping[str, Tensor]) -> dict[str, Weights]:
