@@ -226,7 +226,7 @@ def wait_until(done: Callable[[], bool], ranks: list[subprocess.Popen[bytes]]) -
 
 
 def test_accelerate_launches_them(train: Train, tiny_checkpoint, photos, tmp_path):
-    """As docs/distributed.md says; on a computer without GPUs, too, `--multi_gpu` makes processes."""
+    """As docs/distributed.md says: `--multi_gpu` makes processes on a computer without GPUs too."""
     launcher = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m",
