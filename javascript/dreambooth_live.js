@@ -33,7 +33,8 @@
     const buttons = element("div", "buttons", parts.use, parts.compare);
     panel.replaceChildren(
       element("div", "head", parts.title, stop),
-      parts.text, parts.bar, parts.problem, parts.ratings, buttons, parts.chart, parts.warnings, parts.samples,
+      parts.text, parts.bar, parts.problem, parts.ratings, buttons, parts.chart, parts.warnings,
+      parts.samples,
     );
     return parts;
   }

@@ -73,7 +73,8 @@
   // Poll soon after a job is started.
   document.addEventListener("click", (event) => {
     const target = /** @type {Element} */ (event.target);
-    if (target.closest?.("#dreambooth_train, #dreambooth_make, #dreambooth_suggest")) window.setTimeout(poll, 400);
+    const buttons = "#dreambooth_train, #dreambooth_make, #dreambooth_suggest";
+    if (target.closest?.(buttons)) window.setTimeout(poll, 400);
   });
 
   // @ts-ignore - the host's own

@@ -15,9 +15,7 @@ from .page import Page
 
 __all__ = ["NODES"]
 
-NUMBER = Setting(
-    "number", int, 10, "How many to propose.", minimum=1, maximum=len(CANDIDATES)
-)  # fmt: skip
+NUMBER = Setting("number", int, 10, "How many to propose.", minimum=1, maximum=len(CANDIDATES))
 WORD_HELP = "Words of your own to rate as well, separated by spaces."
 
 

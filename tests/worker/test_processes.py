@@ -96,8 +96,7 @@ def state(folder: Path, step: int) -> dict[str, Tensor]:
 
 
 def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
-    assert one.keys() == two.keys()
-    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert_equal(one, two)
     assert any(torch.any(one[name] != 0) for name in one if name.endswith("lora_up.weight"))
 
 
@@ -170,6 +169,39 @@ def test_a_stop_of_one_process_stops_all_and_any_number_goes_on(train: Train, tm
     assert_same(state(whole, step + 2), state(alone, step + 2))
 
 
+def test_a_full_fine_tune_of_two_subjects_is_shared_and_goes_on_to_the_bit(
+    train: Train, photos, tmp_path
+):
+    """With 8-bit AdamW, whose state is quantised; its layers are large enough for that."""
+    pytest.importorskip("bitsandbytes")
+    whole, stopped, alone = (tmp_path / name for name in ("whole", "stopped", "alone"))
+    full = [
+        "--method", "full", "--optimizer", "adamw8bit", "--learning-rate", 1e-4,
+        "--class-prompt", "", "--checkpoints-total-limit", 99,
+        "--concept", f"instance_images={photos}", "class_prompt=a dog",
+        "--concept", f"instance_images={photos}", "instance_prompt=a photo of ohwx cat",
+    ]  # fmt: skip
+    ranks = train(stopped, 2, *full, "--max-train-steps", 40)
+    wait_until(lambda: len(events(stopped, "progress")) >= 1, ranks)
+    ranks[1].send_signal(signal.SIGTERM)
+    assert codes(ranks) == [3, 3]
+    (end,) = events(stopped, "stopped")
+    assert end["result_kind"] == "checkpoint"
+    last = ("--max-train-steps", end["step"] + 2)
+    assert codes(train(stopped, 2, *full, *last, "--resume")) == [0, 0]
+    assert codes(train(whole, 2, *full, *last)) == [0, 0]
+    assert_equal(state(whole, end["step"] + 2), state(stopped, end["step"] + 2))
+    assert codes(train(alone, 1, *full, *last, "--gradient-accumulation-steps", 2)) == [0]
+    assert_equal(state(whole, end["step"] + 2), state(alone, end["step"] + 2))
+    kinds = {tensor.dtype for tensor in state(whole, end["step"] + 2).values()}
+    assert torch.uint8 in kinds
+
+
+def assert_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
 def test_fewer_images_per_step_are_no_resume(train: Train, tmp_path):
     assert codes(train(tmp_path, 2, "--max-train-steps", 1)) == [0, 0]
     assert codes(train(tmp_path, 1, "--max-train-steps", 2, "--resume")) == [2]
@@ -194,7 +226,7 @@ def wait_until(done: Callable[[], bool], ranks: list[subprocess.Popen[bytes]]) -
 
 
 def test_accelerate_launches_them(train: Train, tiny_checkpoint, photos, tmp_path):
-    """As the README says; on a computer without GPUs, too, `--multi_gpu` makes processes."""
+    """As docs/distributed.md says: `--multi_gpu` makes processes on a computer without GPUs too."""
     launcher = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m",

@@ -19,7 +19,7 @@ from .events import (
     Status,
     Stopped,
     Warning,
-)  # fmt: skip
+)
 
 __all__ = ["View"]
 
