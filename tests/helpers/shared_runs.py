@@ -191,12 +191,12 @@ def listed(run: Run, folder: Path) -> str:
         history.past_run(one, places)
     history.runs_from(run.folder.parent, KEY, places)
     history.lost_results(run.folder.parent, places)
-    json.dumps(tab.run_views(run.folder.parent, None, places))
+    json.dumps(tab.run_views(run.folder.parent, None, places, {}))
     for pictures in tab.pictures(run).values():
         for path in pictures.values():
             if stat.S_ISLNK(path.lstat().st_mode):
                 raise Fault(f"{path} would be sent")
-    return f"{len(tab.run_views(run.folder.parent, None, places))} shown"
+    return f"{len(tab.run_views(run.folder.parent, None, places, {}))} shown"
 
 
 def resumed(run: Run, folder: Path, plot: bool) -> str:
@@ -265,9 +265,8 @@ def attack(seed: int, folder: Path) -> Counter[str]:
     watched = [folder / name for name in ("outside", "runs/mine", "loras")]
     before = [snapshot(path) for path in watched]
     orders, plot = pack_module("a1111.orders"), rng.random() < PLOT_SHARE
-    places = orders.Places(
-        folder / "runs", folder / "loras", {}, pack_module("a1111.reach").Reach(True, None)
-    )
+    reach = pack_module("a1111.reach").Reach(True, None)
+    places = orders.Places(folder / "runs", folder / "loras", folder / "models", {}, reach)
     theirs = pack_module("trainer.runs.run").Run(run.folder)
     actions: dict[str, Callable[[], object]] = {
         "list": lambda: listed(run, folder),

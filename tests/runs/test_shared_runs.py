@@ -357,9 +357,8 @@ def test_the_tab_resumes_a_run_made_elsewhere_only_within_the_host(
     values["output"] = str(tmp_path / "loras" / "dog.safetensors")
     run.config.write_text(json.dumps(values))
     listed = {"sd15": "/models/sd15.safetensors"}
-    places = orders.Places(
-        tmp_path / "runs", tmp_path / "loras", listed, pack_module("a1111.reach").Reach(True, None)
-    )
+    reach, named = pack_module("a1111.reach").Reach(True, None), ("runs", "loras", "models")
+    places = orders.Places(*(tmp_path / name for name in named), listed, reach)
     assert orders.resume_job(run, places).order.resume
     for elsewhere in (
         {"output": str(tmp_path / "x.safetensors")},
