@@ -83,4 +83,11 @@ networks.assign_network_names_to_compvis_modules(model)
 loaded = networks.load_network("lora", network.NetworkOnDisk("lora", lora))
 MARK = "didn't match keys: "
 missed = [ast.literal_eval(text.split(MARK, 1)[1]) for text in messages if MARK in text]
-print(json.dumps({"layers": len(loaded.modules), "unmatched": sorted(sum(missed, []))}))
+print(
+    json.dumps(
+        {
+            "layers": len(loaded.modules),
+            "unmatched": sorted({key for found in missed for key in found}),
+        }
+    )
+)

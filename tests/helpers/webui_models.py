@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from benchmarks import random_checkpoint
 from benchmarks.random_checkpoint import CLIP_L, OPEN_CLIP_G, UNetSize, make_text_encoder, make_unet
 from trainer.config.trained import TrainedConfig
 from trainer.model_files.families import FAMILIES
 from trainer.prompts.tokenizer import merge_ranks, vocabulary
-from trainer.worker.trainable.lora import wrap_layers
+from trainer.worker.trainable.lora import UNET_PREFIX, file_name, wrap_layers
 
 # A1111's table of LoRA names knows SD 1.5's four levels of two blocks alone.
 A1111_UNET = UNetSize((32, 32, 64, 64), (1, 1, 1, 0), 2)
@@ -93,6 +94,30 @@ def save_with(unet: UNetSize, path: Path, size: str) -> None:
         random_checkpoint.save_checkpoint(path, "sd1", size)
     finally:
         random_checkpoint.UNETS["sd1", size] = usual
+
+
+def save_full_extraction(path: Path, family: str) -> int:
+    """A LoRA of zeros over every layer that one may be extracted for; gives their number.
+
+    In half precision and of rank 1, it takes 100 MiB for SDXL.
+    """
+    kinds = FAMILIES[family].text_encoders
+    encoders = [make_text_encoder(CLIP_L, projected=False, tiny=False)]
+    if family == "sdxl":
+        encoders.append(make_text_encoder(OPEN_CLIP_G, projected=True, tiny=False))
+    models = {UNET_PREFIX: make_unet(family, "full")}
+    models |= {kind.lora_prefix: model for kind, model in zip(kinds, encoders, strict=True)}
+    weights: dict[str, torch.Tensor] = {}
+    for prefix, model in models.items():
+        for name, module in model.named_modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)) and name != "text_projection":
+                layer, (out, *rest) = file_name(prefix, name), module.weight.shape
+                kernel = [1] * (len(rest) - 1)
+                weights[f"{layer}.lora_up.weight"] = torch.zeros(out, 1, *kernel).half()
+                weights[f"{layer}.lora_down.weight"] = torch.zeros(1, *rest).half()
+                weights[f"{layer}.alpha"] = torch.tensor(1.0)
+    save_file(weights, path)
+    return len(weights) // 3
 
 
 def save_full_lora(path: Path, family: str) -> int:

@@ -13,6 +13,13 @@ from safetensors.torch import load_file
 
 from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
+from tests.worker.trainable.test_extract import (
+    extract,
+    parts_of,
+    random_deltas,
+    tuned_file,
+    weight_names,
+)
 from trainer.config.config import Config
 from trainer.config.model import ModelConfig
 from trainer.model_files.contents import UNET_PREFIX
@@ -50,10 +57,10 @@ def random_lora(base: Path, photos: Path, folder: Path, precision: str = "fp32")
     return training.save_result(1)[0]
 
 
-def host_merge(base: Path, lora: Path, result: str) -> str:
+def host_merge(base: Path, lora: Path, result: str, strength: float = STRENGTH) -> str:
     command = [comfy_host.comfy_python(), SCRIPT, comfy_host.comfy_dir(), base, lora]
     return subprocess.run(
-        [*map(str, command), str(STRENGTH), result], check=True, capture_output=True, text=True
+        [*map(str, command), str(strength), result], check=True, capture_output=True, text=True
     ).stdout
 
 
@@ -109,6 +116,23 @@ def test_comfyui_merges_every_layer_exactly(tmp_path, photos, family, size):
     assert merged.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(merged[name], value, atol=1e-6, rtol=0, msg=name)
+
+
+def test_comfyui_turns_the_base_into_the_tuned_model_with_an_extracted_lora(tmp_path):
+    base = save_checkpoint(tmp_path / "sd1.safetensors", "sd1", "host")
+    names = tuple(n for n in weight_names() if n in parts_of(base)["unet"])
+    deltas = random_deltas(base, names, rank=4)
+    tuned = tuned_file(base, deltas, tmp_path / "tuned.safetensors")
+    lora, found = extract(base, tuned, tmp_path / "lora.safetensors")
+    assert found.error < 1e-5
+    host_merge(base, lora, str(tmp_path / "merged.safetensors"), strength=1.0)
+    with safe_open(tmp_path / "merged.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["complaints"]) == []
+    merged, wanted = load_file(tmp_path / "merged.safetensors"), load_file(tuned)
+    assert len(merged) == len(names) >= 3
+    for name, value in merged.items():
+        assert value.shape == wanted[f"model.{name}"].shape
+        torch.testing.assert_close(value, wanted[f"model.{name}"], atol=1e-6, rtol=0, msg=name)
 
 
 @pytest.mark.slow
