@@ -49,6 +49,10 @@ pytestmark = [
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 PROMPT = f"a photo of sks dog {HOSTILE}"
 PHOTOS, CLEAR = (f"#dreambooth_uploads {inside}" for inside in ("input", "button[aria-label]"))
+CHECKPOINTS = {  # where the page shows the selected one
+    "a1111": "#setting_sd_model_checkpoint input",
+    "forge": ".model_selection input",
+}
 LONG, SHORT = 100_000, 6  # steps: until it is stopped, and to its end
 MODELS = {"a1111": save_for_a1111, "forge": save_for_forge}
 
@@ -254,6 +258,47 @@ def test_the_host_generates_with_the_result(host, context, dog_photos):
     page.wait_for_selector("#txt2img_lora_cards .card[data-name=cat] img")
     assert unhurt(page)
     page.close()
+
+
+def test_the_host_draws_with_a_checkpoint_that_was_trained(host, context, dog_photos):
+    page = open_tab(context, host)
+    before = host.draw("a dog")
+    give_photos(page, dog_photos)
+    fill(page, **SMALL | {"learning_rate": 0.001}, instance_prompt="sks", name="whole")
+    choose(page, "method", "full")
+    fill(page, max_train_steps=2)
+    page.click("#dreambooth_train")
+    wait_for_state(page, "finished")
+    made = host.data / "models" / "Stable-diffusion" / "whole.safetensors"
+    assert made.is_file() and not (host.loras / "whole.safetensors").exists()
+    page.click("#dreambooth_live button:has-text('Use in txt2img')")
+    field = page.locator("#txt2img_prompt textarea")
+    wait_until(page, lambda: "sks" in field.input_value(), "the prompt")
+    assert "<lora:" not in field.input_value()
+    wait_until(page, lambda: chosen_checkpoint(host).startswith("whole."), "the checkpoint")
+    shown = page.locator(CHECKPOINTS[host.kind.name]).first
+    wait_until(page, lambda: shown.input_value().startswith("whole"), "its name on the page")
+    assert chosen_checkpoint(host).startswith("whole.")
+    assert host.draw("a dog") != before
+    assert loaded_weights_complaints(host) == []
+    page.click("#tabs > .tab-nav button:has-text('DreamBooth')")
+    page.click("#dreambooth_live button:has-text('Compare')")
+    wait_until(page, lambda: "Comparing before/after" in live(page), "the comparison")
+    wait_for_state(page, "finished")
+    compared = host.runs / "whole" / "compare"
+    images = [next((compared / name).glob("*.png")).read_bytes() for name in ("before", "after")]
+    assert images[0] != images[1]
+    host.api("/sdapi/v1/options", {"sd_model_checkpoint": "tiny.safetensors"})
+    page.close()
+
+
+def chosen_checkpoint(host: WebUIServer) -> str:
+    return host.api("/sdapi/v1/options")["sd_model_checkpoint"]
+
+
+def loaded_weights_complaints(host: WebUIServer) -> list[str]:
+    marks = ("missing", "unexpected", "mismatch", "failed to load")
+    return [line for line in host.log_text().splitlines() if any(m in line.lower() for m in marks)]
 
 
 def test_images_before_and_after_are_compared(host, context):
