@@ -26,6 +26,7 @@ from ...config.model import (
 from ...errors import ConfigError
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
+from ..device.memory import return_heap
 from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
@@ -143,6 +144,8 @@ def load_stored_unet(
     """Return the frozen U-Net on a device: computing in `dtype`, stored in the base's precision."""
     unet: Any = load_unet(base, dtype)
     quantise(unet, base.base_precision, device)
+    if base.base_precision != "auto":
+        return_heap()  # each weight was replaced by a smaller one
     return nn.Module.to(unet, device)  # its own `to` warns needlessly
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from ...config.model import BasePrecision
 from ...errors import ConfigError
@@ -78,7 +79,7 @@ class StoredConv2d(nn.Conv2d):
 
     def input_gradient(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """Return the gradient for inputs of a shape."""
-        return nn.grad.conv2d_input(
+        return conv2d_input(
             shape, weight, gradient, self.stride, self.padding, self.dilation, self.groups
         )
 
@@ -139,12 +140,12 @@ def stored(layer: Any, storage: Format, device: torch.device) -> nn.Module:
     return new.eval()
 
 
-def empty_like(layer: nn.Linear | nn.Conv2d) -> StoredLinear | StoredConv2d:
+def empty_like(layer: Any) -> StoredLinear | StoredConv2d:
     has_bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         return StoredLinear(layer.in_features, layer.out_features, has_bias)
     return StoredConv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,  # pyright: ignore
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
         layer.padding, layer.dilation, layer.groups, has_bias, layer.padding_mode,
     )  # fmt: skip
 
