@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def load(options: argparse.Namespace, stored: Any) -> tuple[Any, dict[str, Any]]
     trained.to(device)
     return (base, unet), {
         "base_precision": stored,
-        "unet_gib": round(size / 2**30, 3),
+        "unet_gib": round(size / 2**30, 5),
         "load_sec": round(seconds, 1),
     }
 
@@ -96,7 +97,8 @@ def main() -> None:
         print(json.dumps(found), flush=True)
     if options.json is not None:
         results = json.loads(options.json.read_text()) if options.json.exists() else []
-        results += [found | hardware() for _, found in loaded]
+        used = {**hardware(), "bitsandbytes": version("bitsandbytes")}
+        results += [found | used for _, found in loaded]
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 

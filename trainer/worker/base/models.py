@@ -30,6 +30,7 @@ from ...model_files.diffusers_folder import part_files
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
 from ...model_files.unet_structure import unet_structure
+from ..device.memory import return_heap
 from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
@@ -178,6 +179,8 @@ def load_stored_unet(
     unet: Any = load_unet(base, dtype)
     check(unet)
     quantise(unet, base.base_precision, device)
+    if base.base_precision != "auto":
+        return_heap()  # each weight was replaced by a smaller one
     nn.Module.to(unet, device)  # its own `to` warns needlessly
     return unet
 

@@ -145,7 +145,7 @@ def empty_like(layer: Any) -> StoredLinear | StoredConv2d:
     if isinstance(layer, nn.Linear):
         return StoredLinear(layer.in_features, layer.out_features, has_bias)
     return StoredConv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,  # pyright: ignore
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
         layer.padding, layer.dilation, layer.groups, has_bias, layer.padding_mode,
     )  # fmt: skip
 
