@@ -13,6 +13,7 @@ from modules.ui_components import ToolButton
 
 from ..trainer.config.presets import PRESETS
 from ..trainer.errors import ConfigError
+from ..trainer.model_files.families import FAMILIES
 from ..trainer.model_files.identify import predicts_velocity, require_base
 from ..trainer.model_files.kinds import ModelFile
 from . import fields, orders
@@ -263,11 +264,12 @@ def describe_base(base: str | None) -> str:
 
 
 def clip_skip_note(base: ModelFile) -> str:
-    """Return a note if the host encodes prompts differently from training."""
+    """Return a note if the host encodes prompts differently from what training does by itself."""
     skip = shared.opts.data.get("CLIP_stop_at_last_layers", 1)
-    if skip == 1 or base.family == "sdxl":
+    if skip == 1 or base.family is None or not FAMILIES[base.family].has_clip_skip:
         return ""
-    return f"<p>Training ignores the host's Clip skip of {skip}.</p>"
+    advice = "set Clip skip under Advanced to the same to train with it."
+    return f"<p>This host's Clip skip is {skip}; {advice}</p>"
 
 
 def problem(error: object) -> str:

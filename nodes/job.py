@@ -107,6 +107,7 @@ def make_config(
             "base": str(base.path),
             "vae": None if base.vae_path is None else str(base.vae_path),
             "prediction_type": base.prediction_type,
+            "clip_skip": base.clip_skip,
             "output": str(output),
         }
     )

@@ -43,6 +43,7 @@ task = pack_module("nodes.task")
 prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
+families = pack_module("trainer.model_files.families")
 settings = pack_module("trainer.config.settings")
 events = pack_module("trainer.runs.events")
 history = pack_module("trainer.runs.history")
@@ -120,6 +121,34 @@ def test_clip_skip_changes_no_weight():
     prompt["5"] = node("CLIPSetLastLayer", clip=["12:3", 1], stop_at_clip_layer=-2)
     prompt["4"]["inputs"]["clip"] = ["5", 0]
     assert graph.straight_wires(prompt, "4").checkpoint == "sd15.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("family", "layer", "clip_skip", "note"),
+    [
+        ("sd1", None, None, None), ("sd1", -1, None, None), ("sd1", -2, 2, None),
+        ("sd1", -12, 12, None), ("sd2", -2, None, None), ("sdxl", -2, None, None),
+        ("sdxl", None, None, None), ("sdxl", -1, None, "stops at layer -1. Training ignores"),
+        ("sd2", -3, None, "SD 2.x always reads its text encoders' second-to-last layer"),
+    ],
+)  # fmt: skip
+def test_the_clip_wires_layer_is_trained_where_the_family_has_a_choice(
+    family, layer, clip_skip, note
+):
+    found, notes = wires.clip_skip_of(layer, families.FAMILIES[family])
+    assert found == clip_skip
+    assert (note in notes[0]) if note else not notes
+
+
+def test_the_clip_wires_layer_is_a_setting_and_part_of_what_was_trained():
+    photos, output = photo_set(), Path("loras/dog.safetensors")
+    keys = set()
+    for clip_skip in (None, 2):
+        wire = dataclasses.replace(base(), clip_skip=clip_skip)
+        made = job.make_config({}, wire, photos, None, output)
+        assert made.model.clip_skip == clip_skip
+        keys.add(job.fingerprint(made, wire, photos, None))
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from .settings import setting
 
 __all__ = [
     "CaptionMode",
+    "ClassSampler",
     "ConceptConfig",
     "CropMode",
     "InstanceConfig",
@@ -19,6 +20,7 @@ __all__ = [
 CropMode = Literal["center", "random", "none"]
 CaptionMode = Literal["auto", "txt", "prompt"]
 PriorTarget = Literal["noise", "prediction"]
+ClassSampler = Literal["dpmpp_2m", "euler_ancestral"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ class PriorConfig:
     )
     class_inference_steps: int = setting(
         25, minimum=1, maximum=200, help="Sampling steps for class images.", advanced=True
+    )
+    class_sampler: ClassSampler = setting(
+        "dpmpp_2m",
+        help="Sampler of class images. euler_ancestral: an ancestral sampler, as in the paper; "
+        "give it 50 steps or more.",
+        advanced=True,
     )
     class_seed: int = setting(
         0,

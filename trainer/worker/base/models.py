@@ -56,6 +56,11 @@ class BaseModel:
         return self.path.is_dir()
 
     @property
+    def clip_skip(self) -> int:
+        """Return the layer that prompts come from, as hosts count it: 1 is the family's usual."""
+        return self.family.skipped_layers + 1
+
+    @property
     def predicts_velocity(self) -> bool:
         """Return whether the U-Net predicts velocity instead of noise."""
         return self.prediction_type == "v_prediction"
@@ -75,12 +80,19 @@ def open_base(config: ModelConfig) -> BaseModel:
     """Identify the base checkpoint.
 
     Raises:
-        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model.
+        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model, or has no Clip skip.
     """
     path = base_path(config.base)
     file = require_base(path, vae_given=config.vae is not None)
     assert file.family is not None
     family = FAMILIES[file.family]
+    if config.clip_skip is not None and not family.has_clip_skip:
+        raise ConfigError(
+            f"clip_skip is {config.clip_skip}, but {family.title} always reads its text encoders' "
+            "second-to-last layer.",
+            "Remove clip_skip.",
+        )
+    family = family.with_clip_skip(config.clip_skip)
     vae_path = None if config.vae is None else Path(config.vae)
     if vae_path is not None:
         require_vae(vae_path)
@@ -170,7 +182,15 @@ def pixels_per_latent(base: BaseModel) -> int:
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
     """Return the frozen text encoders in `dtype`: one, or two for SDXL."""
     load = load_text_encoder_folder if base.is_folder else load_text_encoder_part
-    return [load(base, kind, dtype) for kind in base.family.text_encoders]
+    encoders = [load(base, kind, dtype) for kind in base.family.text_encoders]
+    fewest = min(encoder.config.num_hidden_layers for encoder in encoders)
+    if base.family.skipped_layers >= fewest:
+        raise ConfigError(
+            f"clip_skip is {base.clip_skip}, but the text encoder of {base.path.name} has "
+            f"{fewest} layers.",
+            f"Set clip_skip to at most {fewest}.",
+        )
+    return encoders
 
 
 def load_text_encoder_folder(

@@ -49,8 +49,9 @@ def result_metadata(stem: str, architecture: str, origin: Origin) -> dict[str, s
 
     Of paths only the last part is kept: a shared file need not tell where the photos are.
     """
-    config = origin.config
-    return {
+    config, clip_skip = origin.config, origin.base.clip_skip
+    layer = {"modelspec.encoder_layer": str(clip_skip)} if clip_skip > 1 else {}
+    return layer | {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture,
         "modelspec.implementation": "diffusers",
