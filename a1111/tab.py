@@ -147,8 +147,20 @@ def advanced_groups() -> dict[str, Any]:
     for group, names in fields.ADVANCED.items():
         if names:
             kept(gr.HTML(f"<h4>{fields.TITLES[group]}</h4>"))
+            if group == "samples":
+                found["prompt_list"] = prompt_list()
             found |= setting_rows(names)
     return found
+
+
+def prompt_list() -> Any:
+    """Return the choice of prompts for trying out, which fills in the sample prompts."""
+    lists = [fields.OWN_PROMPTS, *fields.listed_prompts()]
+    return kept(
+        gr.Dropdown(
+            lists, value=lists[0], label="Fill in sample prompts", elem_id="dreambooth_prompt_list"
+        )
+    )
 
 
 def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
@@ -160,6 +172,8 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     train.click(start_training, inputs, [answer], _js=WITH_KEY)
     found["make"].click(start_class_images, inputs, [answer], _js=WITH_KEY)
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
+    lists, own = found["prompt_list"], found["sample_prompts"]
+    lists.change(None, [lists, own], [own], _js=fill_in_prompts())
     found["preset"].change(None, [found["preset"]], filled, _js=fill_in())
 
 
@@ -225,6 +239,11 @@ def fill_in() -> str:
     """
     filled = {name: [describe_preset(name), *fields.preset_fields(name)] for name in PRESETS}
     return f"(preset) => ({json.dumps(filled)})[preset] ?? []"
+
+
+def fill_in_prompts() -> str:
+    """Return JavaScript that fills in the sample prompts; without a list they stay."""
+    return f"(name, own) => ({json.dumps(fields.listed_prompts())})[name] ?? own"
 
 
 def describe_preset(preset: str) -> str:

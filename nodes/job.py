@@ -38,6 +38,7 @@ WITHOUT_EFFECT = {  # on the LoRA
     "checkpoints_total_limit",
     "class_batch_size",
     "bad_images",
+    "subject_kind",
 }
 
 

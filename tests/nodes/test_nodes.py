@@ -536,12 +536,12 @@ def test_every_node_has_a_help_page():
      ("3", "both"), ("[]", "both"), ("[3]", "")],
 )  # fmt: skip
 def test_the_trigger_in_a_lora_is_its_first_subjects(own, trigger):
-    metadata = {prompts.TRIGGER_KEY: "both"} | ({} if own is None else {prompts.TRIGGERS_KEY: own})
+    metadata = {prompts.TRIGGER_KEY: "both"} | ({} if own is None else {"dreambooth_triggers": own})
     assert prompts.trigger_prompt(metadata) == trigger
 
 
 def test_the_parentheses_of_our_triggers_are_plain_text_for_comfyui():
     trigger = {prompts.TRIGGER_KEY: "sks dog (brown)"}
     assert prompts.trigger_prompt(trigger) == "sks dog (brown)"  # another trainer's words
-    own = {prompts.TRIGGERS_KEY: '["sks dog (brown)"]'}
+    own = {"dreambooth_triggers": '["sks dog (brown)"]'}
     assert prompts.trigger_prompt(own) == r"sks dog \(brown\)"

@@ -15,9 +15,11 @@ __all__ = [
     "InstanceConfig",
     "PriorConfig",
     "PriorTarget",
+    "SubjectKind",
 ]
 
 CropMode = Literal["center", "random", "none"]
+SubjectKind = Literal["auto", "face", "pet", "object", "style", "environment"]
 CaptionMode = Literal["auto", "txt", "prompt"]
 PriorTarget = Literal["noise", "prediction"]
 ClassSampler = Literal["dpmpp_2m", "euler_ancestral"]
@@ -63,6 +65,12 @@ class InstanceConfig:
     )
     background: str = setting(
         "#ffffff", help="Background color for transparent photos, as #rrggbb.", advanced=True
+    )
+    subject_kind: SubjectKind = setting(
+        "auto",
+        help="What the photos show, for the photo report's advice: face, pet, object, style or "
+        "environment. auto: no advice for a kind. It does not change the training.",
+        advanced=True,
     )
     bad_images: Literal["refuse", "skip"] = setting(
         "refuse",

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ...config.config import Config
+from ...prompts.lists import TRIGGERS_KEY
 from ...prompts.words import trigger_phrase
 from ..base.models import BaseModel
 
@@ -60,7 +61,7 @@ def result_metadata(stem: str, architecture: str, origin: Origin) -> dict[str, s
         "modelspec.resolution": f"{config.resolution}x{config.resolution}",
         "modelspec.prediction_type": "v" if origin.base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": origin.trigger,
-        "dreambooth_triggers": json.dumps(origin.triggers, ensure_ascii=False),
+        TRIGGERS_KEY: json.dumps(origin.triggers, ensure_ascii=False),
         "modelspec.description": config.result.description,
         "dreambooth_config": json.dumps(
             config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False
