@@ -20,10 +20,14 @@ COMMANDS = {
     "plan": "estimate the memory and work of a training",
     "class-images": "generate class images",
     "sample": "generate images, with or without a LoRA",
+    "identifiers": "propose rare words for a subject",
+    "extract-lora": "extract a LoRA from a full fine-tune",
     "inspect": "identify a checkpoint or LoRA file",
     "doctor": "show what this machine has and what will be used",
     "test": "run the tests; further arguments go to pytest",
 }
+if not (PACK / "tests").is_dir():  # in the archive of the Comfy registry
+    del COMMANDS["test"]
 
 
 def main(arguments: list[str]) -> int:
@@ -75,7 +79,7 @@ def run_tests(arguments: list[str]) -> int:
 
 def run_in_environment(module: str, *arguments: str) -> int:
     """Replace this process by the worker's Python; on Windows, wait for it and leave it Ctrl-C."""
-    command = environment.worker_command("-m", module, *arguments)
+    command = environment.worker_command(module, *arguments)
     if os.name == "posix":
         sys.stdout.flush()
         os.execve(command[0], command, environment.worker_env())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ..trainer.config.config import CONCEPTS, read_config_file
 from ..trainer.errors import ConfigError
 from ..trainer.files.input_file import read_object
+from ..trainer.files.own import is_own_file, own_files
 from ..trainer.prompts.words import escaped
 from ..trainer.runs.events import Failed
 from ..trainer.runs.history import past_run, runs_in
@@ -41,22 +42,23 @@ def find_run(folder: Path, name: str) -> Run:
     return run
 
 
-def run_views(folder: Path, running: str | None) -> list[dict[str, Any]]:
+def run_views(folder: Path, running: str | None, places: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the listed runs as JSON, without those whose config is damaged.
 
     Args:
         running: name of the run that is training now.
+        places: the folders that results are in.
     """
     views: list[dict[str, Any]] = []
     for name, run in newest(folder).items():
         with suppress(ConfigError):
-            views.append(run_view(run, running=name == running))
+            views.append(run_view(run, places, running=name == running))
     return views
 
 
-def run_view(run: Run, *, running: bool) -> dict[str, Any]:
-    values = read_config_file(run.config)
-    past = past_run(run)
+def run_view(run: Run, places: Sequence[Path], *, running: bool) -> dict[str, Any]:
+    values = read_config_file(run.config, own=True)
+    past = past_run(run, places)
     lora = past.lora
     ended = past.end.name if past.end else "unfinished"
     state = "running" if running else ended
@@ -105,7 +107,7 @@ def pictures(run: Run) -> dict[str, dict[str, Path]]:
         "after": run.folder / "compare" / "after",
     }
     found = {
-        kind: {path.stem: path for path in sorted(folder.glob("*.png"))}
+        kind: {path.stem: path for path in own_files(run.folder, folder, ".png")}
         for kind, folder in folders.items()
     }
-    return {**found, "loss": {"loss": run.loss_plot} if run.loss_plot.is_file() else {}}
+    return {**found, "loss": {"loss": run.loss_plot} if is_own_file(run.loss_plot) else {}}

@@ -17,12 +17,12 @@ from ..trainer.runs import events, orders
 from ..trainer.runs.events import Last
 from ..trainer.runs.run import Run
 from ..trainer.runs.view import View
-from ..trainer.runs.wording import SAVING, end_text, progress_text, warning_text
+from ..trainer.runs.wording import SAVING, end_text, progress_text, rating_text, warning_text
 from ..trainer.runs.worker import Worker
 
 __all__ = ["JOBS", "Host", "Job", "Jobs"]
 
-Kind = Literal["train", "class_images", "compare"]
+Kind = Literal["train", "class_images", "compare", "identifiers"]
 STOP_SEC = 600  # time to save when stopping; after that the worker is killed
 NOTHING_YET = "Stopping before training starts; waiting for the current task to finish …"
 RESUME = "Resume it under Earlier runs."
@@ -30,6 +30,7 @@ DONE: dict[Kind, str] = {  # appended to the last message of a finished job
     "train": "",
     "class_images": "Training with the same settings will reuse these class images.",
     "compare": "The before/after images are under Earlier runs.",
+    "identifiers": "Words with a weak prior are good identifiers.",
 }
 MAX_POINTS = 300  # of the loss curve
 
@@ -74,10 +75,10 @@ class Job:
     def stop(self) -> None:
         """Stop and save; a job that has not started ends immediately."""
         with self.lock:
-            self.stopping = True
+            first, self.stopping = not self.stopping, True
             worker = self.worker
         self.text = NOTHING_YET if worker is None else SAVING
-        if worker is not None:
+        if worker is not None and first:
             worker.send(orders.Stop())
             timer = threading.Timer(STOP_SEC, worker.kill)
             timer.daemon = True
@@ -117,6 +118,7 @@ class Job:
             "losses": thinned(heard.points("loss")),
             "samples": [sample_view(sample) for sample in list(heard.samples.values())],
             "warnings": [warning_text(warning) for warning in list(heard.warnings.values())],
+            "ratings": [rating_text(rating) for rating in list(heard.ratings)],
             "end": None if self.last is None else end_view(self.last, self.kind),
         }
 

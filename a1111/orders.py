@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..trainer.config.concept import InstanceConfig, PriorConfig
-from ..trainer.config.config import Config, read_config_file, read_group
+from ..trainer.config.config import Config, read_group
 from ..trainer.config.drawing import require_class_images
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
+from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import new_folder
-from ..trainer.model_files.identify import require_base
-from ..trainer.runs.orders import Compare, MakeClassImages, Train
+from ..trainer.files.network import lies_in
+from ..trainer.files.own import remove
+from ..trainer.model_files.identify import require_base, usual_side
+from ..trainer.prompts.identifiers import noun_of, own_words
+from ..trainer.runs.orders import Compare, MakeClassImages, RateWords, Train
+from ..trainer.runs.origin import own_config
 from ..trainer.runs.run import Run
-from .fields import PATHS, SETTINGS
+from .fields import PATHS, SETTINGS, WORDS
 from .jobs import Job
 from .reach import Reach
 
@@ -27,6 +31,7 @@ __all__ = [
     "Places",
     "class_images_job",
     "compare_job",
+    "identifiers_job",
     "instance_config",
     "resume_job",
     "train_job",
@@ -34,6 +39,11 @@ __all__ = [
 
 WORK = ".work"  # logs of jobs other than trainings; no run can have this name
 COMPARED = 3  # images before and after
+PUT_HERE = (
+    "Train anew with your own files, or copy these into the host's folders and name them in "
+    "the run's config.json."
+)
+PROPOSED = 8  # identifiers
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,19 @@ class Places:
 
     Args:
         reach: which other files the tab's fields may name.
+        others: the host's further folders of images and models.
     """
 
     runs: Path
     loras: Path
     checkpoints: Mapping[str, str]
     reach: Reach
+    others: Sequence[Path] = ()
+
+    def contain(self, path: str) -> bool:
+        """Return whether a path is one of the host's own, by its text alone."""
+        listed = path in self.checkpoints.values()
+        return listed or lies_in(path, [self.runs, self.loras, *self.others])
 
     @property
     def uploads(self) -> Path:
@@ -103,7 +120,11 @@ def instance_config(form: Form, places: Places) -> InstanceConfig:
         ConfigError: there are no photos, or a setting is invalid.
     """
     settings = form.settings(places.reach)
-    return read_group(InstanceConfig, {**settings, "instance_images": sources(form, places)})
+    config = read_group(InstanceConfig, {**settings, "instance_images": sources(form, places)})
+    if config.resolution is None and form.base in places.checkpoints:
+        side = usual_side(require_base(places.checkpoints[form.base], vae_given=True))
+        return replace(config, resolution=side)
+    return config
 
 
 def sources(form: Form, places: Places) -> tuple[str, ...]:
@@ -146,9 +167,13 @@ def train_job(form: Form, places: Places) -> Job:
     return training(run, config, resume=False)
 
 
-def resume_job(run: Run) -> Job:
-    """Return the job that resumes a stopped run with its own settings."""
-    return training(run, Config.from_values(read_config_file(run.config)), resume=True)
+def resume_job(run: Run, places: Places) -> Job:
+    """Return the job that resumes a stopped run with its own settings.
+
+    Raises:
+        ConfigError: the run holds links, or was made elsewhere and names files outside of the host.
+    """
+    return training(run, own_config(run, places.contain, PUT_HERE), resume=True)
 
 
 def training(run: Run, config: Config, *, resume: bool) -> Job:
@@ -167,16 +192,36 @@ def class_images_job(form: Form, places: Places) -> Job:
     return Job("class_images", "class images", MakeClassImages(work_folder(places), settings))
 
 
+def identifiers_job(form: Form, places: Places) -> Job:
+    """Return the job that proposes identifiers, and rates those of the instance prompt.
+
+    Raises:
+        ConfigError: a field is missing or invalid.
+    """
+    settings = form.settings(places.reach)
+    for name in WORDS:
+        check_value(SETTINGS[name], settings[name])
+    instance_prompt, class_prompt = (settings[name] for name in WORDS)
+    noun, words = noun_of(class_prompt), own_words(instance_prompt, class_prompt)
+    settings["base"] = base_path(places, form.base, settings.get("vae"))
+    order = RateWords(work_folder(places), settings, noun, words, PROPOSED)
+    return Job("identifiers", "words", order)
+
+
 def compare_job(run: Run, lora: Path, places: Places) -> Job:
-    """Return the job that samples a run's prompts without and with its LoRA."""
+    """Return the job that samples a run's prompts without and with its LoRA.
+
+    Raises:
+        ConfigError: as for `resume_job`.
+    """
+    config = own_config(run, places.contain, PUT_HERE).to_dict()
     folder = run.folder / "compare"
-    shutil.rmtree(folder, ignore_errors=True)
-    config = Config.from_values(read_config_file(run.config)).to_dict()
+    remove(run.folder, folder)
     order = Compare(work_folder(places), config, str(lora), COMPARED, str(folder))
     return Job("compare", run.folder.name, order)
 
 
 def work_folder(places: Places) -> str:
     folder = places.runs / WORK
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(places.runs, folder)
     return str(folder)

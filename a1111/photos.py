@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,12 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import names, write_atomic
 from ..trainer.files.fingerprint import file_sha256, settings_key
+from ..trainer.files.own import check_tree, is_own_file, make_folder, remove
 from ..trainer.photos.captions import is_caption_name, read_text
-from ..trainer.photos.crops import crops_of
-from ..trainer.photos.images import Photo, load_photos, starts_like_photo
-from ..trainer.photos.report import Note, Report, inspect_photos
+from ..trainer.photos.crops import FirstCrops
+from ..trainer.photos.images import load_photos, starts_like_photo
+from ..trainer.photos.notes import Note
+from ..trainer.photos.report import Report, grouped, inspect_photos, skip_notes
 from ..trainer.prompts.tokenizer import token_count
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
 
     Raises:
         ConfigError: there are no photos, too many files, one is missing or neither a photo nor a
-            caption, or all of them are empty.
+            caption, all of them are empty, or there are links in the folder.
     """
     if not uploads:
         raise ConfigError("There are no photos.", GIVE_PHOTOS)
@@ -62,9 +63,11 @@ def keep(uploads: Sequence[Path], store: Path) -> Path:
     key = settings_key({"files": [(path.name, file_sha256(path)) for path in uploads]})
     folder = store / key[:20]
     complete = folder / ".complete"
-    if not complete.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    make_folder(store.parent.parent, folder)
+    check_tree(folder)
+    if not is_own_file(complete):
+        remove(store, folder)
+        folder.mkdir()
         for path in uploads:
             target = next(p for p in names(folder, path.stem, path.suffix) if not p.exists())
             shutil.copyfile(path, target)
@@ -80,7 +83,7 @@ def check_contents(uploads: Sequence[Path]) -> None:
     for path in uploads:
         if path in captions:
             check_caption(path)
-        elif not starts_like_photo(first_bytes(path)):
+        elif not starts_like_photo(path):
             raise ConfigError(f"{path.name!r:.99} is not a photo of a known format.", GIVE_FORMATS)
 
 
@@ -91,11 +94,6 @@ def check_caption(path: Path) -> None:
         raise short(error, [path.parent]) from error
 
 
-def first_bytes(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(12)
-
-
 def short(error: ConfigError, folders: Iterable[str | Path]) -> ConfigError:
     """Return an error that does not tell in which of these folders its file is."""
     text = error.message
@@ -104,35 +102,40 @@ def short(error: ConfigError, folders: Iterable[str | Path]) -> ConfigError:
     return ConfigError(text, error.hint)
 
 
-def look_at(config: InstanceConfig) -> Look:
+def look_at(
+    config: InstanceConfig, on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> Look:
     """Load and check the photos; return the first training crops and the report.
+
+    Args:
+        on_photo: called before each photo with how many were read, of how many.
 
     Raises:
         ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
     skipped: list[ConfigError] = []
-    folders = config.instance_images
+    folders, crops = config.instance_images, FirstCrops(config, SHOWN)
     try:
-        photos = load_photos(config, lambda error: skipped.append(short(error, folders)))
+        photos = load_photos(
+            config,
+            lambda error: skipped.append(short(error, folders)),
+            on_photo=on_photo,
+            on_image=crops.add,
+        )
     except ConfigError as error:
         raise short(error, folders) from error
     report = inspect_photos(photos, config, token_count)
-    crops = islice(named_crops(photos, config), SHOWN)
-    return Look(list(crops), report_html(report, skipped))
-
-
-def named_crops(photos: Sequence[Photo], config: InstanceConfig) -> Iterator[tuple[Image, str]]:
-    for index, photo in enumerate(photos):
-        yield from ((crop.image, photo.path.name) for crop in crops_of(photo, config, index))
+    named = [(crop.image, photo.path.name) for photo, crop in crops.found]
+    return Look(named, report_html(report, skipped))
 
 
 def report_html(report: Report, skipped: Sequence[ConfigError]) -> str:
     """Return the report as an HTML list; file names and prompts are escaped."""
     number = len(report.photos)
-    items = [("Skipped", str(error)) for error in skipped]
+    items = [("Skipped", note_text(note)) for note in skip_notes(skipped)]
     items += [("All photos", note_text(note)) for note in report.notes]
-    for photo in report.photos:
-        items += [(photo.photo.path.name, note_text(note)) for note in photo.notes]
+    notes = grouped(report.photo_notes())
+    items += [(note.photo or "More photos", note_text(note)) for note in notes]
     rows = "".join(f"<li><b>{escape(name)}</b> {escape(text)}</li>" for name, text in items)
     found = "To improve:" if rows else "No problems found."
     head = f"{number} photo{'s' if number != 1 else ''}, {escape(report.captions)} {found}"

@@ -15,12 +15,21 @@ from ..trainer.files.containment import is_below
 from .orders import Places
 from .reach import Reach
 
-__all__ = ["checkpoints", "current_checkpoint", "places", "runs_folder", "uploaded_file"]
+__all__ = [
+    "checkpoints", "current_checkpoint", "loras_folder", "places", "runs_folder", "uploaded_file",
+]  # fmt: skip
 
 
 def places() -> Places:
     """Return the host's current folders and checkpoints."""
-    return Places(runs_folder(), loras_folder(), checkpoints(), reach())
+    others = (Path(default_output_dir), Path(paths.models_path), *given_folders("vae_dir"))
+    return Places(runs_folder(), loras_folder(), checkpoints(), reach(), others)
+
+
+def given_folders(*options: str) -> list[Path]:
+    """Return the folders that options of the host name, where they are set."""
+    given = (getattr(shared.cmd_opts, option, None) for option in options)
+    return [Path(folder).absolute() for folder in given if folder]
 
 
 def reach() -> Reach:

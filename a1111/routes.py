@@ -18,7 +18,7 @@ from .device import WebUI
 from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
-from .places import places, runs_folder
+from .places import loras_folder, places, runs_folder
 
 __all__ = ["add_routes", "check_key", "new_key"]
 
@@ -120,7 +120,10 @@ def runs() -> dict[str, Any]:
     """Return the earlier runs, and what is missing before a job can run."""
     job = JOBS.running
     running = job.name if job and job.kind == "train" else None
-    return {"runs": history.run_views(runs_folder(), running), "missing": environment.missing()}
+    return {
+        "runs": history.run_views(runs_folder(), running, [loras_folder()]),
+        "missing": environment.missing(),
+    }
 
 
 def picture(run: str, kind: str, name: str) -> FileResponse:
@@ -144,7 +147,7 @@ async def stop() -> dict[str, str]:
 
 def resume(run: str) -> dict[str, str]:
     """Resume a stopped run."""
-    return start(lambda: resume_job(history.find_run(runs_folder(), run)))
+    return start(lambda: resume_job(history.find_run(runs_folder(), run), places()))
 
 
 def compare(run: str) -> dict[str, str]:
@@ -152,7 +155,7 @@ def compare(run: str) -> dict[str, str]:
 
     def make_job() -> Job:
         found = history.find_run(runs_folder(), run)
-        lora = past_run(found).lora
+        lora = past_run(found, [loras_folder()]).lora
         if lora is None:
             raise ConfigError(f"The LoRA of {run!r:.99} was deleted.", "Train it again.")
         return compare_job(found, lora, places())

@@ -22,12 +22,14 @@ from .form import kept, setting_field, setting_rows
 from .jobs import JOBS
 from .orders import Form
 from .places import checkpoints, current_checkpoint, places, uploaded_file
+from .prompt_lists import fill_in_prompts, prompt_list
 from .routes import check_key, new_key
 
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
-FILE_TYPES = ["image", ".heic", ".heif", ".txt", ".caption", ".cap"]
+FILE_TYPES = ["image", ".heic", ".heif", ".hif", ".avif", ".txt", ".caption", ".cap"]
+PROGRESS = gr.Progress()  # as a default, gradio passes it in and shows it
 PANEL = '<div id="dreambooth_{}"></div>'
 WITH_KEY = "dreamboothDom.withKey"  # puts the page's key before the inputs
 
@@ -117,6 +119,7 @@ def model_group() -> dict[str, Any]:
         about = kept(gr.HTML(describe_base(current_checkpoint()), elem_id="dreambooth_about"))
         goal = kept(gr.HTML(describe_preset(next(iter(PRESETS))), elem_id="dreambooth_goal"))
         found = setting_rows(fields.WORDS)
+        suggest = kept(gr.Button("Suggest rare words", elem_id="dreambooth_suggest"))
     return {
         "base": base,
         "refresh": refresh,
@@ -124,6 +127,7 @@ def model_group() -> dict[str, Any]:
         "about": about,
         "goal": goal,
         **found,
+        "suggest": suggest,
     }
 
 
@@ -153,16 +157,6 @@ def advanced_groups() -> dict[str, Any]:
     return found
 
 
-def prompt_list() -> Any:
-    """Return the choice of prompts for trying out, which fills in the sample prompts."""
-    lists = [fields.OWN_PROMPTS, *fields.listed_prompts()]
-    return kept(
-        gr.Dropdown(
-            lists, value=lists[0], label="Fill in sample prompts", elem_id="dreambooth_prompt_list"
-        )
-    )
-
-
 def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     """Connect the buttons, the uploads and the presets."""
     inputs = [found[name] for name in ("key", *FIRST, *fields.SHOWN)]
@@ -170,6 +164,7 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     found["look"].click(look, inputs, shown, _js=WITH_KEY)
     found["uploads"].change(None, None, shown, _js="dreamboothDom.photosChanged")
     train.click(start_training, inputs, [answer], _js=WITH_KEY)
+    found["suggest"].click(start_identifiers, inputs, [answer], _js=WITH_KEY)
     found["make"].click(start_class_images, inputs, [answer], _js=WITH_KEY)
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
     lists, own = found["prompt_list"], found["sample_prompts"]
@@ -203,12 +198,16 @@ def read_form(key: object, values: tuple[Any, ...]) -> Form:
     )  # fmt: skip
 
 
-def look(key: object, *values: Any) -> tuple[Any, str]:
+def look(progress: Any = PROGRESS, key: object = None, *values: Any) -> tuple[Any, str]:
     """Return the preview of the training crops, and the report."""
+
+    def on_photo(done: int, total: int) -> None:
+        progress((done, total), desc="Reading photos")
+
     from . import photos  # here, to keep the host's start fast
 
     try:
-        found = photos.look_at(orders.instance_config(read_form(key, values), places()))
+        found = photos.look_at(orders.instance_config(read_form(key, values), places()), on_photo)
     except ConfigError as error:
         return gr.update(value=[], visible=False), problem(error)
     return gr.update(value=list(found.crops), visible=True), found.report
@@ -218,6 +217,15 @@ def start_training(key: object, *values: Any) -> str:
     """Start a training and return immediately; the page polls for progress."""
     try:
         JOBS.start(lambda: orders.train_job(read_form(key, values), places()), WebUI())
+    except ConfigError as error:
+        return problem(error)
+    return ""
+
+
+def start_identifiers(key: object, *values: Any) -> str:
+    """Start rating words."""
+    try:
+        JOBS.start(lambda: orders.identifiers_job(read_form(key, values), places()), WebUI())
     except ConfigError as error:
         return problem(error)
     return ""
@@ -239,11 +247,6 @@ def fill_in() -> str:
     """
     filled = {name: [describe_preset(name), *fields.preset_fields(name)] for name in PRESETS}
     return f"(preset) => ({json.dumps(filled)})[preset] ?? []"
-
-
-def fill_in_prompts() -> str:
-    """Return JavaScript that fills in the sample prompts; without a list they stay."""
-    return f"(name, own) => ({json.dumps(fields.listed_prompts())})[name] ?? own"
 
 
 def describe_preset(preset: str) -> str:

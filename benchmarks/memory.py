@@ -3,7 +3,8 @@
     python -m benchmarks.memory sd1 sd15-random.safetensors --json memory.json \
         --cases 256,1,off,16 512,2,on,64
 
-A case is resolution, train_batch_size, gradient checkpointing and rank. Each case runs two complete
+A case is resolution, train_batch_size, gradient checkpointing and rank, and if wanted
+base_precision. Each case runs two complete
 updates of the trainer's own code on random latents, in a separate process. Measured are the memory
 that weights and adapter add to the process's resident set, and its largest growth during the
 updates (Linux: VmHWM, reset through /proc/self/clear_refs). Predicted is what `plan` reports for
@@ -41,13 +42,14 @@ GIB = 1024**3
 
 
 def make_config(options: argparse.Namespace, case: str) -> Config:
-    resolution, batch, checkpointing, rank = case.split(",")
+    resolution, batch, checkpointing, rank, *stored = case.split(",")
     return Config.from_values(
         {
             "base": str(options.checkpoint), "instance_images": ("photos",),
             "instance_prompt": "a photo of sks dog", "output": "dog.safetensors",
             "resolution": resolution, "train_batch_size": batch, "rank": rank,
             "gradient_checkpointing": checkpointing, "mixed_precision": options.mixed_precision,
+            "base_precision": stored[0] if stored else "auto",
         }
     )  # fmt: skip
 
@@ -57,7 +59,7 @@ def make_updater(config: Config) -> Updater:
     accelerator = make_accelerator(config.training.mixed_precision)
     dtype = {"bf16": torch.bfloat16, "no": torch.float32}[config.training.mixed_precision]
     base = models.open_base(config.model)
-    unet: Any = models.load_unet(base, dtype)
+    unet: Any = models.load_stored_unet(base, dtype, accelerator.device)
     trained = make_trained(base.family, unet, [], config.trained)
     trained.initialize(config.training.seed)
     memory = StepMemory(config, unet, accelerator, dtype, lambda event: None)
@@ -73,7 +75,7 @@ def make_updater(config: Config) -> Updater:
         trained,
         accelerator.device,
     )
-    optimizer = Optimizer(trained, config.training, accelerator)
+    optimizer = Optimizer(trained, config, accelerator)
     concepts = [Concept([ImageSet("instance", [image])])]
     return Updater(config, accelerator, model, optimizer, concepts, memory, LossWatch(dtype))
 
@@ -132,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family", choices=["sd1", "sd2", "sdxl"])
     parser.add_argument("checkpoint", type=Path, help="as benchmarks.random_checkpoint makes it")
-    parser.add_argument("--cases", nargs="+", required=True, metavar="PX,BATCH,ON|OFF,RANK")
+    parser.add_argument("--cases", nargs="+", required=True, metavar="PX,BATCH,ON|OFF,RANK[,BASE]")
     parser.add_argument("--mixed-precision", default="bf16", choices=["bf16", "no"])
     parser.add_argument("--json", type=Path, help="add the results to this file")
     options = parser.parse_args()

@@ -22,6 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from trainer.model_files.contents import UNET_PREFIX, VAE_PREFIX
+from trainer.model_files.unet_structure import Level
 from trainer.worker.base import text_layout, unet_layout, vae_layout
 from trainer.worker.base.renaming import Weights
 
@@ -145,14 +147,14 @@ def checkpoint_weights(
     rng = torch.Generator().manual_seed(seed)
     unet = UNETS[family, size]
     levels = [
-        unet_layout.Level(channels, unet.num_blocks, depth)
+        Level.even(channels, unet.num_blocks, depth)
         for channels, depth in zip(unet.channels, unet.depths, strict=True)
     ]
     unet_weights = random_weights(make_unet(family, size), rng, dtype)
     vae_weights = random_weights(make_vae(size), rng, dtype)
     return {
-        **prefixed(unet_layout.UNET_PREFIX, unet_layout.unet_from_diffusers(unet_weights, levels)),
-        **prefixed(vae_layout.VAE_PREFIX, vae_layout.vae_from_diffusers(vae_weights, 4)),
+        **prefixed(UNET_PREFIX, unet_layout.unet_from_diffusers(unet_weights, levels)),
+        **prefixed(VAE_PREFIX, vae_layout.vae_from_diffusers(vae_weights, 4)),
         **text_weights(family, size, rng, dtype),
     }
 
@@ -165,7 +167,7 @@ def save_checkpoint(
     if v_prediction and family == "sdxl":
         weights["v_pred"] = torch.tensor([])
     if v_prediction and family == "sd2":
-        key = f"{unet_layout.UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+        key = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
         if key in weights:
             weights[key] = (0.2 * torch.randn(weights[key].shape)).to(weights[key].dtype)
     save_file(weights, path)

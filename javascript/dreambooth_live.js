@@ -2,7 +2,10 @@
 // @ts-check
 (() => {
   const { element, button, picture, emit } = dreamboothDom;
-  const TITLES = { train: "Training", class_images: "Generating", compare: "Comparing before/after:" };
+  const TITLES = {
+    train: "Training", class_images: "Generating", compare: "Comparing before/after:",
+    identifiers: "Rating",
+  };
   /** @type {Record<string, HTMLElement> | undefined} */
   let parts;
 
@@ -18,6 +21,7 @@
       bar: element("div", "bar", fill),
       problem: element("p", "problem"),
       warnings: element("ul", "warnings"),
+      ratings: element("ul", "ratings"),
       chart: element("div", "chart"),
       samples: element("div", "pictures"),
       use: button("Use in txt2img", () => emit("use", panel.dataset.run)),
@@ -29,7 +33,7 @@
     const buttons = element("div", "buttons", parts.use, parts.compare);
     panel.replaceChildren(
       element("div", "head", parts.title, stop),
-      parts.text, parts.bar, parts.problem, buttons, parts.chart, parts.warnings, parts.samples,
+      parts.text, parts.bar, parts.problem, parts.ratings, buttons, parts.chart, parts.warnings, parts.samples,
     );
     return parts;
   }
@@ -79,6 +83,9 @@
     shown.fill.style.width = job.total ? `${(100 * job.done) / job.total}%` : "0";
     shown.warnings.replaceChildren(
       ...job.warnings.map((/** @type {string} */ text) => element("li", "warning", text)),
+    );
+    shown.ratings.replaceChildren(
+      ...job.ratings.map((/** @type {string} */ text) => element("li", "rating", text)),
     );
     pictures(job);
     emit("losses", kind === "train" ? job.losses : []);

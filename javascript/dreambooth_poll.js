@@ -73,7 +73,7 @@
   // Poll soon after a job is started.
   document.addEventListener("click", (event) => {
     const target = /** @type {Element} */ (event.target);
-    if (target.closest?.("#dreambooth_train, #dreambooth_make")) window.setTimeout(poll, 400);
+    if (target.closest?.("#dreambooth_train, #dreambooth_make, #dreambooth_suggest")) window.setTimeout(poll, 400);
   });
 
   // @ts-ignore - the host's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,20 @@ import comfy.sd
 import comfy.supported_models
 import torch
 
+from ..trainer.config.concept import USUAL_SIDE_PX
 from ..trainer.errors import ConfigError
 from ..trainer.files.atomic import MARK, settle
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.files.own import keep_only
 from ..trainer.model_files.families import FAMILIES, Family
 from . import places
 from .graph import Prompt, straight_wires, wires_key
 from .wires import Base, clip_skip_of
 
-__all__ = ["Wires", "export", "find_base"]
+__all__ = ["Wires", "export", "find_base", "usual_side"]
 
 NAMES = ("model", "clip", "vae")
+EXPORTED = re.compile(r"([0-9a-f]{20}|partial_[0-9a-f]{12})\.safetensors")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
 TRAINABLE = tuple(kind for kind, _ in KINDS)
 
@@ -73,6 +77,14 @@ def family_of(model: Any) -> Family | None:
     return next((family for kind, family in KINDS if isinstance(config, kind)), None)
 
 
+def usual_side(model: Any) -> int:
+    """Return the side in pixels of the images that models of this kind were trained on."""
+    velocity = prediction_type(model) == "v_prediction"
+    config = model.model.model_config
+    found = (f.variant(velocity=velocity) for kind, f in KINDS if isinstance(config, kind))
+    return next((variant.resolution for variant in found), USUAL_SIDE_PX)
+
+
 def prediction_type(model: Any) -> str:
     """Return what the model predicts, as the trainer names it.
 
@@ -92,17 +104,17 @@ def prediction_type(model: Any) -> str:
 
 
 def export(base: Base, wires: Wires) -> None:
-    """Write a patched model for the worker unless it exists; delete all others."""
-    folder = base.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for other in folder.iterdir():
-        if other != base.path and other.is_file():
-            other.unlink()
+    """Write a patched model for the worker unless it exists; delete all others.
+
+    Raises:
+        ConfigError: the folder or the file is a link.
+    """
+    keep_only(places.runs_folder(), base.path, EXPORTED)
     if base.path.exists():
         return
     sampling = wires.model.get_model_object("model_sampling")
     markers = {"ztsnr": torch.tensor([])} if getattr(sampling, "zsnr", False) else {}
-    partial = folder / f"partial_{MARK}.safetensors"
+    partial = base.path.with_name(f"partial_{MARK}.safetensors")
     try:
         comfy.sd.save_checkpoint(
             str(partial), wires.model, wires.clip, wires.vae, extra_keys=markers

@@ -15,7 +15,7 @@ from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.class_set import ClassSet, class_set
 from . import places
-from .base import Wires, find_base
+from .base import Wires, find_base, usual_side
 from .class_sets import complete, report_text, shaping_settings
 from .fields import CLASS_SETTINGS, SETTINGS, chosen_inputs
 from .inputs import ClassSetType, setting_input
@@ -59,13 +59,15 @@ class GenerateClassImages(io.ComfyNode):
     def execute(
         cls, model: Any, clip: Any, vae: Any, sampler_name: str, scheduler: str, **settings: Any
     ) -> io.NodeOutput:
-        prior, size = read_settings(settings)
+        prior, side = read_settings(settings)
+        side = side or usual_side(model)
         sampler = Sampler(
             sampler_name,
             scheduler,
             prior.class_inference_steps,
             prior.class_guidance_scale,
-            *size,
+            side,
+            side,
         )
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
@@ -77,8 +79,8 @@ class GenerateClassImages(io.ComfyNode):
         return result(images, prior.num_class_images, report)
 
 
-def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int]]:
-    """Return the settings by the trainer's names, and the width and height of the images.
+def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, int | None]:
+    """Return the settings by the trainer's names, and the side of the images if it is set.
 
     Raises:
         ConfigError: a value is invalid.
@@ -91,7 +93,7 @@ def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, tuple[int, int
         raise ConfigError("class_prompt is empty.", 'Name the class, as in "a photo of a dog".')
     if prior.num_class_images < 1:
         raise ConfigError("num_class_images is 0.", "Set it to at least 1, or remove the node.")
-    return prior, (side, side)
+    return prior, side
 
 
 def draw_missing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import class_images, lora, photos, sample, train
+from . import class_images, identifiers, lora, photos, sample, train
 
 __all__ = ["DreamBooth"]
 
@@ -14,5 +14,5 @@ class DreamBooth(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return all nodes of the pack."""
-        families = (photos, class_images, train, lora, sample)
+        families = (identifiers, photos, class_images, train, lora, sample)
         return [node for family in families for node in family.NODES]

@@ -24,13 +24,16 @@ TEXT_SEC = 0.25  # between updates of the progress text
 PREVIEW_PX = 512
 
 
-def follow(worker: Worker, page: Page, seen: frozenset[str]) -> events.Last:
+def follow(
+    worker: Worker, page: Page, seen: frozenset[str], view: View | None = None
+) -> events.Last:
     """Show a run's events until it ends; on cancel, stop it and wait until it has saved.
 
     Args:
         seen: warnings that the user has already seen.
+        view: hears the events.
     """
-    display = Display(page, seen)
+    display = Display(page, seen, view or View())
     while not mm.processing_interrupted():
         event = worker.poll_event(POLL_SEC)
         if isinstance(event, events.LAST):
@@ -60,9 +63,8 @@ def stop(worker: Worker, page: Page) -> events.Last:
 class Display:
     """Shows a run as the progress of its node."""
 
-    def __init__(self, page: Page, seen: frozenset[str]) -> None:
-        self.page, self.seen = page, seen
-        self.view = View()
+    def __init__(self, page: Page, seen: frozenset[str], view: View) -> None:
+        self.page, self.seen, self.view = page, seen, view
         self.bar = comfy.utils.ProgressBar(1)
         self.last_text = 0.0
 

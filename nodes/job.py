@@ -64,7 +64,7 @@ def preset_differences(preset: str, instance: InstanceConfig) -> list[str]:
         f"The preset suggests {name}={value}; Load Instance Images uses "
         f"{getattr(instance, name)}, which wins."
         for name, value in wanted.items()
-        if getattr(instance, name) != value
+        if getattr(instance, name) not in (value, None)
     ]
 
 

@@ -123,7 +123,9 @@ def read_file(path: Path) -> Header:
         ConfigError: the file is missing, or is not a complete safetensors file.
     """
     if not path.is_file():
-        raise ConfigError(f"{path} was deleted.", "Run DreamBooth Train again.")
+        raise ConfigError(
+            f"{path} does not exist anymore.", "Put it back, or run DreamBooth Train again."
+        )
     return read_header(path)
 
 
@@ -138,8 +140,8 @@ def put_on(path: Path, models: tuple[Any, Any], strengths: tuple[float, float]) 
         return comfy.sd.load_lora_for_models(*models, weights, *strengths)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ConfigError(
-            f"{path.name} has inconsistent weights ({error!r:.200}).",
-            "Download it again, or use another LoRA.",
+            f"ComfyUI cannot apply {path.name} ({error!r:.200}).",
+            "It may be damaged, or of a kind that this ComfyUI does not know. Use another LoRA.",
         ) from error
 
 

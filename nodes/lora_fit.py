@@ -11,6 +11,10 @@ from ..trainer.errors import ConfigError
 __all__ = ["Fit", "Shape", "compare", "require_fit"]
 
 Shape = tuple[int, ...]
+OTHER_BASE = (
+    "Load the kind of checkpoint that it was trained on. If this is it, the file is damaged, or "
+    "names its layers in a way that ComfyUI does not know."
+)
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 
 
@@ -70,14 +74,17 @@ def require_fit(fit: Fit, name: str, own: bool) -> str | None:
         own: this pack trained the file, so every key must match.
 
     Raises:
-        ConfigError: the LoRA was trained on a different base model.
+        ConfigError: the LoRA does not fit the model.
     """
     if fit.misshapen or len(fit.unknown) == fit.total or (own and fit.unknown):
-        example = (*fit.misshapen, *fit.unknown, "it is empty")[0]
-        raise ConfigError(
-            f"{name} was trained on a different base model ({example:.200}).",
-            "Load the kind of checkpoint that it was trained on.",
-        )
+        raise ConfigError(f"{name} does not fit this model: {misfit(fit)}.", OTHER_BASE)
     if fit.unknown:
         return f"{len(fit.unknown)} of {fit.total} weights do not fit this model and are ignored."
     return None
+
+
+def misfit(fit: Fit) -> str:
+    """Return what does not fit, with one example."""
+    if fit.misshapen:
+        return f"{fit.misshapen[0]:.200} has another size"
+    return f"the model has no {fit.unknown[0]:.200}" if fit.unknown else "it is empty"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
 from ..trainer.photos.captions import CaptionFiles
-from ..trainer.photos.crops import Crop, crops_of
+from ..trainer.photos.crops import Crop, FirstCrops
 from ..trainer.photos.folder import find_photos, photos_at
 from ..trainer.photos.images import Photo, load_photos
-from ..trainer.photos.report import Report, inspect_photos
+from ..trainer.photos.report import Report, inspect_photos, skip_notes
 from ..trainer.prompts.tokenizer import token_count
 
-__all__ = ["CaptionFiles", "PhotoSet", "find_photos", "load_photo_set", "photos_at"]
+__all__ = [
+    "CaptionFiles", "PhotoSet", "find_photos", "load_photo_set", "photos_at", "skipped_texts",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,29 @@ class PhotoSet:
 
 
 def load_photo_set(
-    config: InstanceConfig, num_shown: int, on_skip: Callable[[ConfigError], None]
+    config: InstanceConfig,
+    num_shown: int,
+    on_skip: Callable[[ConfigError], None],
+    on_photo: Callable[[int, int], None],
 ) -> PhotoSet:
     """Load and check the photos, and cut the first `num_shown` crops.
 
     Args:
         on_skip: called with the error for each photo that is skipped.
+        on_photo: called before each photo with how many were read, of how many; raises to cancel.
 
     Raises:
         ConfigError: a photo is unusable and `bad_images` is refuse, or no photo is left.
     """
-    photos = load_photos(config, on_skip)
-    crops = (crop for i, photo in enumerate(photos) for crop in crops_of(photo, config, i))
+    crops = FirstCrops(config, num_shown)
+    photos = load_photos(config, on_skip, on_photo=on_photo, on_image=crops.add)
     report = inspect_photos(photos, config, token_count)
-    return PhotoSet(photos_key(photos), report, list(islice(crops, num_shown)))
+    return PhotoSet(photos_key(photos), report, [crop for _, crop in crops.found])
+
+
+def skipped_texts(errors: Sequence[ConfigError]) -> list[str]:
+    """Return what to say of skipped photos: of many, a few."""
+    return [f"{note.message} {note.hint}" for note in skip_notes(errors)]
 
 
 def photos_key(photos: Sequence[Photo]) -> str:

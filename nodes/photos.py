@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import comfy.model_management as mm
 import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NODES"]
 
-MAX_PHOTOS = 1000  # loading them cannot be canceled
+MAX_PHOTOS = 1000
 SHOWN = 64  # crops in the preview and output; all of them could be gigabytes
 PHOTO_HELP = "Photos of the subject. Click the button below, or drop files on the node."
 FOLDER_HELP = (
@@ -121,12 +122,19 @@ class LoadInstanceImages(io.ComfyNode):
 
 
 def load_set(config: InstanceConfig, page: Page) -> PhotoSet:
-    """Load the photos, with a note on each that is skipped."""
-    from .photo_set import load_photo_set
+    """Load the photos, with the progress under the node, and notes on those that are skipped."""
+    from .photo_set import load_photo_set, skipped_texts
 
-    return load_photo_set(
-        config, SHOWN, lambda error: page.note("warn", "Photo skipped", str(error))
-    )
+    def on_photo(done: int, total: int) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        page.text(f"Reading photos {done}/{total}")
+
+    skipped: list[ConfigError] = []
+    try:
+        return load_photo_set(config, SHOWN, skipped.append, on_photo)
+    finally:
+        for text in skipped_texts(skipped):
+            page.note("warn", "Photo skipped", text)
 
 
 def uploaded_names() -> list[str]:

@@ -10,6 +10,7 @@ import folder_paths
 
 from ..trainer.errors import ConfigError
 from ..trainer.files.containment import first_outside
+from ..trainer.files.network import is_network_path
 
 __all__ = [
     "cache_folder",
@@ -19,6 +20,7 @@ __all__ = [
     "model_file",
     "page_image",
     "photo_folder",
+    "result_folders",
     "runs_folder",
     "uploaded_file",
 ]
@@ -40,6 +42,12 @@ def cache_folder() -> Path:
 def loras_folder() -> Path:
     """Return the folder for new LoRAs: the first that ComfyUI lists."""
     return Path(folder_paths.get_folder_paths("loras")[0])
+
+
+def result_folders() -> list[Path]:
+    """Return the folders that the results of runs are in."""
+    kinds = ("loras", "checkpoints")
+    return [Path(folder) for kind in kinds for folder in folder_paths.get_folder_paths(kind)]
 
 
 def uploaded_file(name: str) -> Path:
@@ -68,15 +76,6 @@ def file_within(root: Path, name: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):  # not a valid file name, or a link loop
         return root / name
     return path if path.is_relative_to(root) else None
-
-
-def is_network_path(text: str) -> bool:
-    """Return whether a path is on another machine.
-
-    On Windows, even checking whether such a path exists sends the user's credentials to that
-    machine, and a workflow from someone else could name any.
-    """
-    return len(text) > 1 and text[0] in "\\/" and text[1] in "\\/"
 
 
 def is_there(check: Callable[[], bool]) -> bool:

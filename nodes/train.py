@@ -90,7 +90,7 @@ class DreamBoothTrain(io.ComfyNode):
     def fingerprint_inputs(cls, **_inputs: Any) -> str:
         from ..trainer.runs.history import lost_results  # here, to keep ComfyUI's start fast
 
-        return str(lost_results(places.runs_folder()))
+        return str(lost_results(places.runs_folder(), places.result_folders()))
 
     @classmethod
     def execute(

@@ -25,7 +25,10 @@ from .prompts import trigger_prompt
 from .task import Task, next_run
 from .wires import Base, InstanceSet, TrainedLora
 
-__all__ = ["Request", "TrainingFailed", "finished_run", "result", "show_notes"]
+__all__ = [
+    "Request", "TrainingFailed", "finished_run", "require_finished", "result", "show_notes",
+    "write_base",
+]  # fmt: skip
 
 RESUME = "Run again to resume."
 
@@ -60,9 +63,10 @@ class Request:
 
 def finished_run(request: Request, base: Base, wires: Wires, page: Page) -> tuple[PastRun, str]:
     """Return the finished run of these inputs, trained if there is none yet, and what was done."""
-    past = runs_from(places.runs_folder(), request.key)
+    past = runs_from(places.runs_folder(), request.key, places.result_folders())
     finished = next((run for run in past if run.finished_lora), None)
     if finished is not None:
+        finished.run.check()  # its pictures will be shown
         return finished, "Inputs unchanged, reusing the finished LoRA"
     write_base(base, wires, page)
     name = Path(request.config.result.output).stem
@@ -99,7 +103,7 @@ def train(task: Task, page: Page) -> PastRun:
     finally:
         worker.stop(STOP_SEC)  # saves if following failed; otherwise already ended
     require_finished(last, page)
-    return past_run(task.run)
+    return past_run(task.run, places.result_folders())
 
 
 def require_finished(last: Last, page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["ConfigError", "visible"]
+__all__ = ["ConfigError", "visible", "visible_lines"]
 
 # Control characters, which a terminal would obey, marks that change the writing direction, line
 # ends, and lone surrogates, which cannot be printed: file names may contain all of them.
@@ -27,3 +27,8 @@ class ConfigError(Exception):
 def visible(text: str) -> str:
     """Return the text on one line, with escapes for what cannot or should not be shown."""
     return UNSHOWN.sub(lambda found: repr(found.group())[1:-1], text)
+
+
+def visible_lines(text: str) -> str:
+    """Return a text of several lines, each made visible."""
+    return "\n".join(map(visible, text.split("\n")))

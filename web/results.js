@@ -3,7 +3,7 @@
 import { app } from "../../scripts/app.js";
 
 const WIDGET = "dreambooth_report";
-const WITH_REPORT = "DreamBoothLoadInstanceImages";
+const WITH_REPORT = ["DreamBoothLoadInstanceImages", "DreamBoothSuggestIdentifier"];
 const LINE_PX = 15;
 const PADDING_PX = 12;
 const MAX_LINES = 14;
@@ -54,7 +54,7 @@ function height(element) {
  */
 function showReport(node, output) {
   const text = output?.report?.join("\n");
-  if (text && node.comfyClass === WITH_REPORT) reportWidget(node).element.textContent = text;
+  if (text && WITH_REPORT.includes(node.comfyClass)) reportWidget(node).element.textContent = text;
 }
 
 /**
@@ -86,7 +86,7 @@ app.registerExtension({
   onNodeOutputsUpdated(outputs) {
     for (const node of app.graph.nodes) {
       const output = outputs[node.id];
-      if (!output?.report || node.comfyClass !== WITH_REPORT) continue;
+      if (!output?.report || !WITH_REPORT.includes(node.comfyClass)) continue;
       showReport(node, output);
       // in the next frame, since ComfyUI replaces the output with the selected photos
       requestAnimationFrame(() => (outputs[node.id] = output));

@@ -97,6 +97,20 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
     assert not host.runs.exists()
 
 
+def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
+    assert "class_prompt is empty" in refusal(page, "suggest")
+    fill(page, class_prompt="a photo of a dog")
+    page.click("#dreambooth_suggest")
+    wait_for_state(page, "running")
+    wait_for_state(page, "finished")
+    own, *proposed = page.locator(".dreambooth-rating").all_inner_texts()
+    assert own.startswith("sks: one rare token, ")
+    assert len(proposed) == 8 and all("one rare token" in text for text in proposed)
+    fill(page, class_prompt="")
+    assert [path.name for path in host.runs.iterdir()] == [".work"]
+    shutil.rmtree(host.runs)
+
+
 def test_a_number_that_cannot_be_read_is_not_taken_for_none(host, page):
     fill(page, snr_gamma="")
     assert "snr_gamma is 'empty or not a number'" in refusal(page, "train")

@@ -60,8 +60,8 @@ def test_labels_are_unique_within_the_tab_or_under_a_heading():
 
 
 def test_a_preset_fills_in_every_field_that_any_preset_knows():
-    filled = dict(zip(fields.PRESET_FIELDS, fields.preset_fields("sdxl-lora"), strict=True))
-    assert filled["resolution"] == 1024
+    filled = dict(zip(fields.PRESET_FIELDS, fields.preset_fields("low-vram-8"), strict=True))
+    assert (filled["base_precision"], filled["rank"]) == ("fp8", 8)
     assert filled["max_train_steps"] == fields.SETTINGS["max_train_steps"].default
 
 
@@ -354,6 +354,25 @@ def this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAMBOOTH_PYTHON", sys.executable)
 
 
+def test_however_often_stop_is_pressed_it_is_sent_once(places, photos):
+    class Worker:
+        sent = 0
+
+        def send(self, request: object) -> None:
+            self.sent += 1
+
+        def kill(self) -> None:
+            raise AssertionError
+
+    job = orders.train_job(form(photos), places)
+    job.worker = Worker()
+    before = threading.active_count()
+    for _ in range(100):
+        job.stop()
+    assert job.worker.sent == 1
+    assert threading.active_count() <= before + 1
+
+
 def test_two_windows_that_press_train_get_one_training(places, photos):
     registry, host, both = jobs.Jobs(), StandInHost(), threading.Barrier(2)
 
@@ -390,10 +409,10 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
     assert [sample["step"] for sample in view["samples"]] == [2, 3]
     assert host.log == ["taken", "returned", "refreshed"]
-    (shown,) = history.run_views(places.runs, None)
+    (shown,) = history.run_views(places.runs, None, [places.loras])
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
     assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
-    lora = past_run(history.find_run(places.runs, "dog")).lora
+    lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).lora
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
     registry.start(lambda: compare, host)
@@ -426,6 +445,32 @@ def test_class_images_generated_in_advance_are_reused_by_the_training(places, ph
     assert {path: path.stat().st_mtime_ns for path in places.runs.rglob("000*.png")} == made
 
 
+def test_words_are_proposed_and_those_of_the_instance_prompt_rated(places):
+    host = StandInHost()
+    host.release.set()
+    words = {"instance_prompt": "a photo of Fluffy dog", "class_prompt": "a photo of a dog"}
+    job = orders.identifiers_job(form("", mixed_precision="no", **words), places)
+    assert (job.order.class_noun, job.order.words) == ("dog", ["fluffy"])
+    jobs.Jobs().start(lambda: job, host)
+    wait(job)
+    view = json.loads(json.dumps(job.view()))
+    assert view["end"]["state"] == "finished", view
+    assert len(view["ratings"]) == 1 + orders.PROPOSED
+    assert view["ratings"][0].startswith("fluffy: ")
+    assert "weak prior are good" in view["end"]["text"] and not view["end"]["lora"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"class_prompt": ""}, "class_prompt is empty"), ({"base": "gone"}, "no checkpoint 'gone'"),
+     ({"class_prompt": 5}, "class_prompt is 5")],
+)  # fmt: skip
+def test_words_cannot_be_rated_without_a_class_or_base(places, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        orders.identifiers_job(form("", **{"class_prompt": "a dog"} | changes), places)
+    assert not places.runs.exists()
+
+
 def test_a_host_that_fails_ends_the_job_with_a_message(places, photos):
     class BrokenHost(StandInHost):
         @contextmanager
@@ -446,7 +491,6 @@ def test_without_network_the_first_training_says_what_is_missing(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     own = {
         "ENVIRONMENT": ".venv", "MARKER": ".venv/dreambooth.json", "LOCK": "lock", "LOG": "log",
-        "CONSTRAINTS": ".venv/constraints.txt",
     }  # fmt: skip
     for name, path in own.items():
         monkeypatch.setattr(environment, name, tmp_path / path)
@@ -500,7 +544,7 @@ def test_a_lora_whose_name_is_syntax_is_not_offered(tmp_path, stem):
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), "lora", 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert shown["prompt"] == ""
 
 
@@ -516,12 +560,12 @@ def test_runs_are_found_by_the_names_of_the_list_alone(tmp_path, name):
 def test_an_interrupted_run_can_be_resumed(tmp_path):
     run = Run(tmp_path / "dog")
     run.create('{"max_train_steps": 9, "base": "a/b.safetensors", "instance_prompt": "sks"}')
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert (shown["state"], shown["resumable"], shown["base"]) == ("unfinished", True, "b")
     files.append_lines(run.events, events.to_line(events.Stopped(4, "", "", resumable=True)) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert (shown["state"], shown["resumable"]) == ("stopped", True)
-    (shown,) = history.run_views(tmp_path, "dog")
+    (shown,) = history.run_views(tmp_path, "dog", [tmp_path])
     assert (shown["state"], shown["resumable"]) == ("running", False)
 
 
@@ -530,7 +574,10 @@ def test_a_run_whose_files_were_touched_keeps_its_place_in_the_list(tmp_path):
         Run(tmp_path / name).create("{}")
     for path in (tmp_path / "zebra" / "config.json", tmp_path / "zebra"):
         os.utime(path, (4_000_000_000, 4_000_000_000))
-    assert [shown["name"] for shown in history.run_views(tmp_path, None)] == ["dog", "zebra"]
+    assert [shown["name"] for shown in history.run_views(tmp_path, None, [tmp_path])] == [
+        "dog",
+        "zebra",
+    ]
 
 
 @pytest.mark.parametrize(("kind", "offered"), [("lora", True), ("checkpoint", False)])
@@ -541,7 +588,7 @@ def test_only_a_lora_is_offered_as_one(tmp_path, kind, offered):
     run.create('{"instance_prompt": "sks"}')
     finished = events.Finished(4, str(made), kind, 1.0)
     files.append_lines(run.events, events.to_line(finished) + "\n")
-    (shown,) = history.run_views(tmp_path, None)
+    (shown,) = history.run_views(tmp_path, None, [tmp_path])
     assert bool(shown["prompt"]) == offered
     assert jobs.end_view(finished, "train")["lora"] == offered
 

@@ -110,6 +110,8 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "no images": ({"instance_images": []}, "instance_images is empty"),
     "number for images": ({"instance_images": 5}, "instance_images is 5"),
     "prompts": ({"sample_prompts": [1]}, "sample_prompts is"),
+    "many prompts": ({"sample_prompts": ["dog"] * 101}, "sample_prompts has 101 entries"),
+    "many photos": ({"instance_images": ["a"] * 10_001}, "instance_images has 10,001 entries"),
     "unknown": ({"rnk": 8}, "no setting 'rnk'"),
     "group without object": ({"trained": 5}, "no setting 'trained'"),
     "group list": ({"trained": []}, "no setting 'trained'"),

@@ -102,19 +102,22 @@ def test_there_is_a_preset_for_every_recipe():
         ("sd15-full", {
             "method": "full", "train_text_encoder": True, "learning_rate": 5e-6,
             "max_train_steps": 400, "lr_scheduler": "constant", "train_batch_size": 1,
-            "resolution": 512,
+            "resolution": None,
         }),
         ("sdxl-lora-published", {
-            "resolution": 1024, "gradient_accumulation_steps": 4, "learning_rate": 1e-4,
+            "resolution": None, "gradient_accumulation_steps": 4, "learning_rate": 1e-4,
             "max_train_steps": 500, "gradient_checkpointing": "on", "optimizer": "adamw8bit",
             "mixed_precision": "fp16", "seed": 0, "lr_scheduler": "constant", "rank": 4,
+            "attention": "xformers",
         }),
         ("paper", {
             "method": "full", "train_text_encoder": True, "learning_rate": 5e-6,
             "max_train_steps": 1000, "prior_loss_weight": 1.0, "prior_target": "noise",
             "class_sampler": "euler_ancestral",
         }),
-        *((f"low-vram-{gb}", {"optimizer": "adamw8bit"}) for gb in (16, 12, 10, 8, 6)),
+        *((f"low-vram-{gb}", {"optimizer": "adamw8bit"}) for gb in (16, 12, 10)),
+        ("low-vram-8", {"optimizer": "adamw8bit", "base_precision": "fp8"}),
+        ("low-vram-6", {"optimizer": "adamw8bit", "base_precision": "nf4"}),
     ],
 )  # fmt: skip
 def test_a_recipe_is_what_was_published(name, expected):

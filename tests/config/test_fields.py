@@ -58,7 +58,7 @@ def test_blanks_around_texts_and_empty_lines_are_dropped():
 
 
 def test_bounds_that_a_field_shows_are_the_settings_own():
-    assert field_minimum(SETTINGS["resolution"]) == 64
+    assert field_minimum(SETTINGS["rank"]) == 1
     assert field_minimum(SETTINGS["learning_rate"]) == 0  # the setting itself excludes it
     assert field_help(SETTINGS["sample_prompts"]).endswith("One per line.")
     assert field_help(SETTINGS["rank"]) == SETTINGS["rank"].help

@@ -37,6 +37,15 @@ def test_light_modules_import_nothing_heavy() -> None:
     assert "trainer.worker" not in imported
 
 
+def test_what_installs_packages_is_not_in_comfyui() -> None:
+    """Only install.py and the terminal's commands build the environment."""
+    imported = newly_imported(names_at_start("nodes"))
+    assert "trainer.environment.environment" in imported
+    assert "trainer.environment.installer" not in imported
+    texts = [path.read_text("utf-8") for path in (PACK / "nodes").rglob("*.py")]
+    assert len(texts) > 20 and not any("build(" in text for text in texts)
+
+
 def test_a_hosts_start_imports_few_modules_of_others() -> None:
     for host in ("nodes", "a1111"):
         names = names_at_start(host)

@@ -22,7 +22,6 @@ from trainer.model_files.identify import (
 from ..helpers.model_files import (
     CLIP_H,
     CLIP_L,
-    CLIP_L_2022,
     KOHYA,
     KOHYA_TEXT,
     PEFT,
@@ -30,7 +29,6 @@ from ..helpers.model_files import (
     SD2,
     SD2_NORM,
     SDXL,
-    TAESD,
     UNET,
     VAE,
     Shapes,
@@ -39,6 +37,7 @@ from ..helpers.model_files import (
     without,
     write_model,
 )
+from ..helpers.published import published, vae_shapes, write_hole
 
 Writer = Callable[..., Path]
 
@@ -51,20 +50,25 @@ def write(tmp_path: Path) -> Writer:
 
 
 BASES = {
-    "sd1": ("sd1", SD1),
-    "sd1 of 2022": ("sd1", unet(768) | {CLIP_L_2022: (1, 768)} | VAE),
-    "sd1 with tiny VAE": ("sd1", unet(768) | {CLIP_L: (1, 768)} | TAESD),
-    "sd2": ("sd2", SD2),
-    "sdxl": ("sdxl", SDXL),
-    "sdxl with markers": ("sdxl", SDXL | {"v_pred": (0,), "ztsnr": (0,)}),
-}
+    "sd1": ("sd1", published("sd1")),
+    "sd1 of 2022": (
+        "sd1",
+        {n.replace("transformer.text_model.", "transformer."): s
+         for n, s in published("sd1").items()},
+    ),
+    "sd2": ("sd2", published("sd2")),
+    "sdxl": ("sdxl", published("sdxl")),
+    "sdxl with markers": ("sdxl", published("sdxl") | {"v_pred": (0,), "ztsnr": (0,)}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("family", "shapes"), BASES.values(), ids=BASES)
-def test_base_models_are_accepted(family: str, shapes: Shapes, write: Writer) -> None:
-    model = require_base(write(shapes))
+def test_base_models_are_accepted(family: str, shapes: Shapes, tmp_path: Path) -> None:
+    path = write_hole(tmp_path / "model.safetensors", shapes)
+    model = require_base(path)
     assert (model.kind, model.family) == ("checkpoint", family)
     assert (model.has_vae, model.has_text_encoder) == (True, True)
+    assert describe(path).endswith("loads in: ComfyUI, A1111, Forge, diffusers")
 
 
 REFUSED = {
@@ -161,8 +165,8 @@ def test_missing_text_encoder_is_named(shapes: Shapes, write: Writer) -> None:
         require_base(path, vae_given=True)
 
 
-def test_missing_vae_is_fine_where_another_is_given(write: Writer) -> None:
-    path = write(without(SDXL, "first_stage_model."))
+def test_missing_vae_is_fine_where_another_is_given(tmp_path: Path) -> None:
+    path = write_hole(tmp_path / "model.safetensors", published("sdxl", vae=False))
     with pytest.raises(ConfigError, match="an SDXL checkpoint without VAE.*vae setting"):
         require_base(path)
     assert not require_base(path, vae_given=True).has_vae
@@ -173,9 +177,13 @@ def test_decoder_alone_is_no_vae(write: Writer) -> None:
         require_base(write(without(SD1, "first_stage_model.encoder")))
 
 
-def test_vae_file_needs_four_latent_channels(write: Writer) -> None:
-    require_vae(write({"decoder.conv_in.weight": (1, 4, 1, 1)}))
-    require_vae(write(SD1))
+def test_vae_file_needs_four_latent_channels(write: Writer, tmp_path: Path) -> None:
+    require_vae(write_hole(tmp_path / "vae.safetensors", vae_shapes()))
+    bare = {name.removeprefix("first_stage_model."): s for name, s in vae_shapes().items()}
+    require_vae(write_hole(tmp_path / "bare.safetensors", bare))
+    require_vae(write_hole(tmp_path / "whole.safetensors", published("sd1")))
+    with pytest.raises(ConfigError, match="cannot be used: its VAE lacks 67 tensors.*Use another"):
+        require_vae(write({"decoder.conv_in.weight": (512, 4, 3, 3)}))
     with pytest.raises(ConfigError, match="16 latent channels.*Use a VAE of SD 1.x"):
         require_vae(write({"decoder.conv_in.weight": (1, 16, 1, 1)}))
     with pytest.raises(ConfigError, match="a LoRA for SD 1.x"):
@@ -285,9 +293,12 @@ def test_description_of_a_lora(write: Writer, tmp_path: Path) -> None:
     ]
 
 
-def test_description_of_a_checkpoint(write: Writer) -> None:
-    assert describe(write(SDXL | {"v_pred": (0,)})).splitlines()[2:] == [
+def test_description_of_a_checkpoint(tmp_path: Path) -> None:
+    others = {"v_pred": (0,), "alphas_cumprod": (1000,), "model_ema.decay": ()}
+    path = write_hole(tmp_path / "model.safetensors", published("sdxl") | others)
+    assert describe(path).splitlines()[2:] == [
         "predicts: velocity",
+        "not used: 1 alphas_cumprod, 1 model_ema",
         "loads in: ComfyUI, A1111, Forge, diffusers",
     ]
 

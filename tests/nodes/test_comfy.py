@@ -254,7 +254,7 @@ def test_our_loader_takes_the_trigger_from_the_file(server, trained):
 def test_our_loader_refuses_a_lora_for_another_base(server):
     wide = {f"{LAYER}.lora_{part}.weight": torch.zeros(999, 999) for part in ("up", "down")}
     save_file(wide, lora_file(server, "wide"))
-    assert "wide.safetensors was trained on a different base model" in error_of(
+    assert "wide.safetensors does not fit this model" in error_of(
         server, loader_graph("wide.safetensors")
     )
     assert "is not in models/loras" in error_of(server, loader_graph(""))
@@ -454,3 +454,32 @@ print("RESULT", seconds, *new)
     seconds, *others = found.stdout.partition("RESULT")[2].split()
     assert others == []
     assert float(seconds) < 0.2  # of processor time; 0.04 on an idle machine, more on a busy one
+
+
+def suggest_node(**changes: object) -> Json:
+    settings = {"class_noun": "dog", "words": "Red xyzzyqu", "number": 2}
+    return node("DreamBoothSuggestIdentifier", **BASE | settings | changes)
+
+
+def test_identifiers_are_suggested_by_the_model_on_the_wires(server, trained):
+    word = node("PreviewAny", source=["suggest", 0])
+    shown = server.run(graph(suggest=suggest_node(), word=word))["outputs"]
+    red, own, best, other = shown["suggest"]["report"][0].splitlines()
+    assert red.startswith("red: one common token") and own.startswith("xyzzyqu: splits into 3")
+    assert shown["word"]["text"] == [best.partition(":")[0]]
+    assert "one rare token" in best and "one rare token" in other
+    assert any("Rating words" in text for text in progress_texts(server))
+    patched = node(
+        "LoraLoaderModelOnly", model=["base", 0], lora_name="dog.safetensors", strength_model=1.0
+    )
+    suggest = suggest_node(model=["patched", 0], number=1, words="")
+    again = server.run(graph(patched=patched, suggest=suggest))["outputs"]
+    assert len(again["suggest"]["report"][0].splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"words": "<sks>"}, "not one word"), ({"class_noun": " "}, "class_noun is ' '")],
+)
+def test_words_that_cannot_be_rated_are_refused(server, changes, message):
+    assert message in error_of(server, graph(suggest=suggest_node(**changes)))

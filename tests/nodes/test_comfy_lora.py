@@ -15,6 +15,8 @@ from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
 from trainer.config.config import Config
 from trainer.config.model import ModelConfig
+from trainer.model_files.contents import UNET_PREFIX
+from trainer.model_files.unet_structure import unet_structure
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import models, renaming, unet_layout, weights
@@ -60,9 +62,9 @@ def expected_weights(base: Path, lora: Path) -> dict[str, torch.Tensor]:
     opened = models.open_base(ModelConfig(str(base)))
     deltas = load_file(lora)
     expected: dict[str, torch.Tensor] = {}
-    tensors = weights.read_tensors(base, unet_layout.UNET_PREFIX)
+    tensors = weights.read_tensors(base, UNET_PREFIX)
     shapes = {key: tuple(value.shape) for key, value in tensors}
-    to_original = [(b, a) for a, b in unet_layout.unet_pairs(unet_layout.unet_levels(shapes))]
+    to_original = [(b, a) for a, b in unet_layout.unet_pairs(unet_structure(shapes).levels)]
     unet = models.load_unet(opened, torch.float32)
     add_merged(expected, unet, "lora_unet_", deltas, lambda name: name)
     expected = {

@@ -213,9 +213,9 @@ def test_a_preset_fills_in_only_what_is_left_at_its_default():
 
 
 def test_photo_settings_that_differ_from_the_preset_are_named():
-    instance = config.InstanceConfig(("a.png",), "a photo of sks dog")
-    assert job.preset_differences("sdxl-lora", instance) == [
-        "The preset suggests resolution=1024; Load Instance Images uses 512, which wins."
+    instance = config.InstanceConfig(("a.png",), "a photo of sks dog", subject_kind="style")
+    assert job.preset_differences("style", instance) == [
+        "The preset suggests crop_mode=none; Load Instance Images uses center, which wins."
     ]
     assert job.preset_differences("none", instance) == []
 
@@ -341,17 +341,17 @@ def test_a_finished_run_with_the_same_inputs_is_found_while_its_lora_is_there(tm
     lora.write_bytes(b"x")
     make_run(tmp_path, "dog", events.Finished(4, str(lora), "lora", 1.0))
     make_run(tmp_path, "other", events.Finished(4, str(lora), "lora", 1.0), key="another")
-    (found,) = history.runs_from(tmp_path, "k")
+    (found,) = history.runs_from(tmp_path, "k", [tmp_path])
     assert (found.finished_lora, found.family) == (lora, "sd1")
-    assert history.lost_results(tmp_path) == []
+    assert history.lost_results(tmp_path, [tmp_path]) == []
     lora.unlink()
-    assert history.runs_from(tmp_path, "k")[0].finished_lora is None
-    assert len(history.lost_results(tmp_path)) == 2
+    assert history.runs_from(tmp_path, "k", [tmp_path])[0].finished_lora is None
+    assert len(history.lost_results(tmp_path, [tmp_path])) == 2
 
 
 def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
     stopped = make_run(tmp_path, "dog", events.Stopped(2, "", "", True))
-    past = history.runs_from(tmp_path, "k")
+    past = history.runs_from(tmp_path, "k", [tmp_path])
     assert task.next_run(tmp_path, "dog", past, job.RESUME) == stopped
     assert task.next_run(tmp_path, "dog", past, job.START_OVER).folder == tmp_path / "dog_2"
     assert task.next_run(tmp_path, "dog", [], job.RESUME).folder == tmp_path / "dog_3"
@@ -359,7 +359,10 @@ def test_a_stopped_run_resumes_unless_asked_to_start_over(tmp_path):
 
 def test_a_killed_run_can_be_resumed(tmp_path):
     killed = make_run(tmp_path, "dog", None)
-    assert task.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k"), job.RESUME) == killed
+    assert (
+        task.next_run(tmp_path, "dog", history.runs_from(tmp_path, "k", [tmp_path]), job.RESUME)
+        == killed
+    )
 
 
 def make_set(cache: Path, cfg: float, count: int) -> object:
@@ -452,7 +455,7 @@ def test_a_lora_that_fits_is_taken_silently(name):
     ids=["unknown names", "another size", "empty"],
 )
 def test_a_lora_for_another_base_is_refused(shapes):
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(lora_fit.compare(shapes, LAYERS), "a.safetensors", False)
 
 
@@ -462,7 +465,7 @@ def test_weights_that_do_not_fit_are_a_warning_for_foreign_loras_and_an_error_fo
         lora_fit.require_fit(fit, "a", False)
         == "3 of 6 weights do not fit this model and are ignored."
     )
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(fit, "a", True)
 
 
@@ -526,6 +529,7 @@ def test_example_workflows_name_the_values_of_our_nodes_and_the_settings_accept_
 
 def test_every_node_has_a_help_page():
     ids = ["LoadInstanceImages", "GenerateClassImages", "Train", "LoRALoader", "Sample"]
+    ids += ["SuggestIdentifier"]
     pages = {page.stem for page in (PACK / "web" / "docs").glob("*.md")}
     assert pages == {f"DreamBooth{name}" for name in ids}
 

@@ -135,7 +135,7 @@ def lora(up: tuple[int, ...] = (8, 2), down: tuple[int, ...] = (2, 4), alpha=())
 )
 def test_a_lora_with_inconsistent_shapes_is_refused(shapes):
     fit = lora_fit.compare(shapes, {"layer": (8, 4)})
-    with pytest.raises(ConfigError, match="different base model"):
+    with pytest.raises(ConfigError, match="does not fit this model"):
         lora_fit.require_fit(fit, "a.safetensors", False)
 
 
@@ -197,8 +197,8 @@ def test_damaged_files_of_an_old_run_hinder_no_new_one(tmp_path, content):
     old.mkdir()
     (old / "inputs.json").write_bytes(content)
     (old / "events.jsonl").write_bytes(content)
-    assert history.runs_from(tmp_path, "k") == []
-    assert history.lost_results(tmp_path) == []
+    assert history.runs_from(tmp_path, "k", [tmp_path]) == []
+    assert history.lost_results(tmp_path, [tmp_path]) == []
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_damaged_end_of_a_run_names_no_lora(tmp_path, result_path):
         "result_kind": "lora", "seconds": 1.0,
     }  # fmt: skip
     (tmp_path / "old" / "events.jsonl").write_text(json.dumps(end) + "\n")
-    (found,) = history.runs_from(tmp_path, "k")
+    (found,) = history.runs_from(tmp_path, "k", [tmp_path])
     assert found.lora is None
 
 

@@ -22,8 +22,9 @@ from PIL import Image, ImageCms
 from trainer.config.concept import InstanceConfig
 from trainer.errors import ConfigError, visible
 from trainer.photos.crops import crops_of
+from trainer.photos.decoding.decode import MAX_PHOTO_MIB
 from trainer.photos.folder import find_photos
-from trainer.photos.images import MAX_PHOTO_MIB, Photo, load_photos, read_photo
+from trainer.photos.images import Photo, load_photos, read_photo
 from trainer.photos.report import inspect_photos
 from trainer.prompts.tokenizer import token_count
 
@@ -241,9 +242,9 @@ ODD: dict[str, Content] = {
     "high.png": png(1, 60_000),
     "one_bit.png": png(9, 3, depth=1),
     "sixteen_bit.png": png(4, 4, depth=16),
-    "sixteen_bit_rgba.png": png(4, 4, depth=16, colour=6),
+    "sixteen_bit_rgba.png": png(4, 4, (b"\0" + b"\x80" * 32) * 4, depth=16, colour=6),
     "profile_noise.png": png(4, 4, extra=chunk(b"iCCP", b"a\0\0noise")),
-    "short_trns.png": palette_png(b"\0"),
+    "short_trns.png": palette_png(b"\x80"),
     "empty_trns.png": palette_png(b""),
     "chunks.png": png(4, 4, extra=chunk(b"abCd", b"") * 20_000),
     "tail.png": png(4, 4) + os.urandom(5000),

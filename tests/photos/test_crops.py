@@ -13,6 +13,7 @@ from tests.photos.test_images import REAL_PHOTOS, RED, config_of, pattern, refus
 from trainer.photos import images
 from trainer.photos.crops import Crop, buckets, crops_of, nearest_bucket, windows_of
 from trainer.photos.images import Photo, load_photos
+from trainer.photos.looks import Look
 
 
 def crops_in(folder: Path, photo: Image.Image, *, index: int = 0, **settings: Any):
@@ -138,7 +139,8 @@ def test_a_photo_is_decoded_once_for_all_its_crops(tmp_path: Path, monkeypatch: 
     decoded: list[Path] = []
     decode = images.decode_photo
     monkeypatch.setattr(images, "decode_photo", lambda path: decoded.append(path) or decode(path))
-    crops = crops_of(Photo(path, (0, 0), "", False), config_of(path, num_crops=3, flip=True), 0)
+    photo = Photo(path, (0, 0), "", False, Look(0, 0))
+    crops = crops_of(photo, config_of(path, num_crops=3, flip=True), 0)
     assert (len(crops), decoded) == (6, [path])
 
 

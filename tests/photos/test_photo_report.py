@@ -172,6 +172,13 @@ def test_fewer_than_three_photos_are_few(tmp_path: Path, number: int, flagged: b
     assert ("few_photos" in codes(report)) is flagged
 
 
+@pytest.mark.parametrize(("mode", "advised"), [("center", True), ("none", False)])
+def test_a_panorama_is_never_advised_the_crop_mode_it_has(tmp_path: Path, mode: str, advised: bool):
+    notes = report_on(tmp_path, scene(0, 2400, 200), crop_mode=mode).photos[0].notes
+    (hint,) = [note.hint for note in notes if note.code == "cropped_away"]
+    assert ("crop_mode" in hint) is advised and "around the subject" in hint
+
+
 def test_the_text_says_what_happens_to_each_photo(tmp_path: Path):
     text = report_on(tmp_path, scene(0, 400, 200), scene(1)).text()
     assert text.splitlines()[0] == "2 photos"
@@ -227,7 +234,7 @@ def test_small_copies_of_real_photos_are_their_duplicates(tmp_path: Path, folder
         photo.save(tmp_path / f"{path.stem}_a.bmp")
         photo.resize((256, 256)).save(tmp_path / f"{path.stem}_b.jpg", quality=30)
     report = inspect(InstanceConfig((str(tmp_path),), "a photo of sks dog", resolution=256))
-    messages = [note.message for note in report.warnings() if note.code == "duplicate"]
+    messages = [note.message for note in report.photo_notes() if note.code == "duplicate"]
     names = [photo.photo.path.name for photo in report.photos]
     pairs = [pair for pair in pairwise(names) if pair[0].endswith("_a.bmp")]
     assert messages == [f"{copy} shows the same as {original}." for original, copy in pairs]

@@ -218,3 +218,10 @@ def test_killed_runs_end_as_the_unbroken_one(tmp_path):
     command = [sys.executable, "-m", "benchmarks.faults.kill", "--count", "3", "--folder", tmp_path]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert '"damaged_files": []' in done.stdout and '"runs_lost": []' in done.stdout
+
+
+def test_an_image_of_no_numbers_is_not_blamed_on_the_learning_rate(capsys):
+    """It comes of sampling, which has none; training has an error of its own."""
+    last = failure(FloatingPointError("The model produced NaN."), None)
+    assert (last.code, "learning_rate" in last.hint) == ("not_a_number", False)
+    assert "Traceback" not in capsys.readouterr().err

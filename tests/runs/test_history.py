@@ -71,7 +71,7 @@ def test_a_damaged_number_hinders_no_run(tmp_path: Path, content: bytes):
 def test_runs_are_found_by_what_they_were_made_from(tmp_path: Path):
     for name, key in (("dog", "k"), ("cat", "other"), ("dog_2", "k")):
         keep_fingerprint(make_run(tmp_path, name), key)
-    assert names([past.run for past in runs_from(tmp_path, "k")]) == ["dog_2", "dog"]
+    assert names([past.run for past in runs_from(tmp_path, "k", [tmp_path])]) == ["dog_2", "dog"]
 
 
 def test_only_a_lora_that_is_there_is_one(tmp_path: Path):
@@ -82,28 +82,32 @@ def test_only_a_lora_that_is_there_is_one(tmp_path: Path):
     stopped = make_run(tmp_path, "c", STEP, Stopped(3, str(file), "lora", resumable=True))
     for run in (lora, checkpoint, stopped):
         keep_fingerprint(run, "k")
-    assert [past_run(run).lora for run in (lora, checkpoint, stopped)] == [file, None, file]
-    assert [past_run(run).finished_lora for run in (lora, checkpoint, stopped)] == [
+    assert [past_run(run, [tmp_path]).lora for run in (lora, checkpoint, stopped)] == [
+        file,
+        None,
+        file,
+    ]
+    assert [past_run(run, [tmp_path]).finished_lora for run in (lora, checkpoint, stopped)] == [
         file, None, None,
     ]  # fmt: skip
-    assert past_run(checkpoint).result == file
-    assert lost_results(tmp_path) == []
+    assert past_run(checkpoint, [tmp_path]).result == file
+    assert lost_results(tmp_path, [tmp_path]) == []
     file.unlink()
-    assert past_run(lora).lora is None
-    assert lost_results(tmp_path) == [str(lora.folder), str(checkpoint.folder)]
+    assert past_run(lora, [tmp_path]).lora is None
+    assert lost_results(tmp_path, [tmp_path]) == [str(lora.folder), str(checkpoint.folder)]
 
 
 def test_a_run_that_was_killed_after_it_was_resumed_has_no_end(tmp_path: Path):
     run = make_run(tmp_path, "a", STEP, Stopped(3, "dog", "lora", resumable=True), STEP)
-    past = past_run(run)
+    past = past_run(run, [tmp_path])
     assert (past.end, past.step, past.result_path) == (None, 3, "dog")
-    assert past_run(Run(tmp_path / "none")).end is None
+    assert past_run(Run(tmp_path / "none"), [tmp_path]).end is None
 
 
 def test_an_end_is_read_again_when_there_is_more(tmp_path: Path):
     run = make_run(tmp_path, "a", STEP)
-    assert past_run(run).end is None
+    assert past_run(run, [tmp_path]).end is None
     failed = Failed("disk_full", "The disk is full.", "Free space.", "")
     with run.events.open("a", encoding="utf-8") as file:
         file.write(to_line(failed) + "\n")
-    assert past_run(run).end == failed
+    assert past_run(run, [tmp_path]).end == failed

@@ -13,6 +13,7 @@ ORDERS = [
     TRAIN,
     orders.MakeClassImages("r", {"class_prompt": "a dog", "steps": 2.5}),
     orders.Compare("r", {}, "dog.safetensors", 3, "out"),
+    orders.RateWords("r", {"base": "embedded"}, "dog", ["sks", "é"], 10),
 ]
 
 
@@ -48,4 +49,11 @@ def test_an_order_that_lacks_something_is_refused(name: str):
     document = json.loads(orders.to_line(TRAIN))
     del document[name]
     with pytest.raises(ValueError, match="not a"):
+        orders.order_from_line(json.dumps(document))
+
+
+@pytest.mark.parametrize("words", ["sks", [5], None, {"sks": 1}, [["sks"]]], ids=str)
+def test_a_list_of_texts_is_nothing_else(words: object):
+    document = json.loads(orders.to_line(ORDERS[-1])) | {"words": words}
+    with pytest.raises(ValueError, match="not a complete"):
         orders.order_from_line(json.dumps(document))

@@ -299,14 +299,14 @@ def test_lines_wait_for_a_program_that_keeps_the_file_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusals = [PermissionError(), PermissionError()]
-    real = Path.open
+    real = files.open_own
 
     def refuse(path: Path, mode: str) -> Any:
         if refusals:
             raise refusals.pop()
         return real(path, mode)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(files, "open_own", refuse)
     monkeypatch.setattr(files, "PAUSES_SEC", (0, 0))
     append_lines(tmp_path / "file", "line\n")
     assert (tmp_path / "file").read_bytes() == b"line\n"

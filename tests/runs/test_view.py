@@ -10,6 +10,7 @@ from trainer.runs.events import (
     Failed,
     Finished,
     Progress,
+    Rating,
     Sample,
     Started,
     Status,
@@ -17,7 +18,7 @@ from trainer.runs.events import (
     Warning,
 )
 from trainer.runs.view import View
-from trainer.runs.wording import clock, end_text, progress_text, rate_text, status_text
+from trainer.runs.wording import clock, end_text, progress_text, rate_text, rating_text, status_text
 
 STEP = Progress(1, 4, 0.5, 0.25, 0.125, 1e-4, 2.0, 62.0, 3.25)
 STARTED = Started("r", "sd1", "cpu", "float32", 3, 0, 0, 4, 5, {"weights": 1})
@@ -107,3 +108,11 @@ def test_progress_in_words():
     assert rate_text(0).endswith("s/step")
     assert clock(3600 * 30 + 5) == "30:00:05"
     assert status_text(Status("loading", message="Loading the VAE")) == "Loading the VAE"
+
+
+def test_ratings_of_words_are_kept_in_their_order():
+    weak = Rating("styn", "one rare token", 0.234, weak=True, own=False)
+    strong = Rating("fluffy", "splits into 2 tokens", 1.5, weak=False, own=True)
+    assert View.of([strong, weak]).ratings == [strong, weak]
+    assert rating_text(weak) == "styn: one rare token, weak prior (23%)"
+    assert rating_text(strong) == "fluffy: splits into 2 tokens, strong prior (150%)"

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from trainer.environment.environment import worker_env
+from trainer.files.lock import locked
 
 ENVIRONMENT = {**worker_env(), "DREAMBOOTH_PYTHON": sys.executable}
 
@@ -152,6 +153,41 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     events = [json.loads(line) for line in again.stdout.splitlines()]
     started = next(event for event in events if event["event"] == "started")
     assert started["start_step"] == last["step"]
+
+
+def test_a_job_that_a_queue_starts_again_goes_on_and_ends_once(tiny_checkpoint, photos, tmp_path):
+    def job(*more: object) -> subprocess.CompletedProcess[str]:
+        base = tiny_checkpoint("sd1")
+        return trainer(
+            *quick(base, photos, "--run", "job", "--resume-or-start", *more), folder=tmp_path
+        )
+
+    config = tmp_path / "job" / "config.json"
+    begun = job("--max-train-steps", 1)
+    assert begun.returncode == 0 and config.exists(), begun.stderr
+    for file in tmp_path.glob("out/*"):
+        file.unlink()
+    again = job()  # as if it had been stopped after a step
+    assert again.returncode == 0 and "steps 2 to 2" in again.stdout, again.stdout
+    there = everything(tmp_path)
+    done = job()
+    assert (done.returncode, everything(tmp_path)) == (0, there)
+    assert done.stdout.startswith("Finished in ") and "dog.safetensors" in done.stdout
+    events = job("--events").stdout.splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["finished"]
+    changed = job("--rank", 3)
+    assert changed.returncode == 2 and "rank" in changed.stdout, changed.stdout
+    (tmp_path / "out" / "dog.safetensors").unlink()
+    assert job().returncode == 0
+    assert [file.stem for file in tmp_path.glob("out/*.safetensors")] == ["dog_2"]
+
+
+def test_a_job_that_runs_is_not_started_twice(tiny_checkpoint, photos, tmp_path):
+    (tmp_path / "runs" / "dog").mkdir(parents=True)
+    with locked(tmp_path / "runs" / "dog" / "lock", waiting=lambda: None):
+        done = trainer(*quick(tiny_checkpoint("sd1"), photos, "--resume-or-start"), folder=tmp_path)
+    assert done.returncode == 2
+    assert "being trained by another process" in done.stdout
 
 
 def everything(folder: Path) -> set[str]:
@@ -306,3 +342,32 @@ def test_doctor_says_what_is_there(tmp_path):
     done = trainer("doctor", folder=tmp_path)
     assert done.returncode == 0
     assert "torch" in done.stdout and sys.version.split()[0] in done.stdout
+
+
+def test_identifiers_are_proposed_and_the_users_own_rated(tiny_checkpoint, tmp_path):
+    flags = ["--base", tiny_checkpoint("sd1"), "--mixed-precision", "no", "--number", 2]
+    done = trainer(
+        "identifiers", *flags, "--class-noun", "coffee mug", "--word", "Red", "xyzzyqu",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rated = [line for line in done.stdout.splitlines() if "prior (" in line]
+    assert [line.partition(":")[0] for line in rated[:2]] == ["red", "xyzzyqu"]
+    assert "splits into 3 tokens" in rated[1] and len(rated) == 4
+    assert all("one rare token" in line for line in rated[2:])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", [["--word", "sks dog"], ["--class-noun", ""], ["--base", "no.x"]])
+def test_bad_identifiers_are_refused(tiny_checkpoint, tmp_path, flag):
+    done = trainer("identifiers", "--base", tiny_checkpoint("sd1"), *flag, folder=tmp_path)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr + done.stdout
+
+
+def test_dreambooth_py_knows_every_command():
+    from dreambooth import COMMANDS
+    from trainer.terminal.cli import make_parser
+
+    (commands,) = (action for action in make_parser()._actions if action.choices)
+    assert set(commands.choices or ()) == COMMANDS.keys() - {"test"}

@@ -61,6 +61,7 @@ def test_what_helps_is_named_with_the_least_harmful_first(make_config: ConfigMak
         "gradient_checkpointing on",
         "train_batch_size 1, gradient_accumulation_steps 4",
         "mixed_precision bf16",
+        "base_precision fp8",
         "train_text_encoder False",
         "rank 16",
         "resolution 384",

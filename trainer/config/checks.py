@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..errors import ConfigError
-from .concept import PriorConfig
+from .concept import ConceptConfig
+from .model import ModelConfig
 from .optimization import TrainingConfig
 from .trained import TrainedConfig
 
@@ -15,12 +16,16 @@ NOT_TRAINED = "the text encoders are not trained"
 
 
 def check_together(
-    trained: TrainedConfig, training: TrainingConfig, priors: Sequence[PriorConfig]
+    model: ModelConfig,
+    trained: TrainedConfig,
+    training: TrainingConfig,
+    concepts: Sequence[ConceptConfig],
 ) -> None:
     """Raise ConfigError for a setting that the others leave without effect."""
     for name, value, reason, hint in without_effect(trained, training):
         if value is not None:
             raise ConfigError(f"{name} is {value}, but {reason}.", hint)
+    priors = [concept.prior for concept in concepts]
     sampler = next((p.class_sampler for p in priors if p.class_sampler != "dpmpp_2m"), None)
     if sampler is not None and not any(prior.enabled for prior in priors):
         raise ConfigError(
@@ -31,6 +36,12 @@ def check_together(
         raise ConfigError(
             "prior_target is prediction, but a full fine-tune keeps no copy of the base.",
             "Set prior_target to noise, or method to lora.",
+        )
+    if trained.is_full and model.base_precision != "auto":
+        raise ConfigError(
+            f"base_precision is {model.base_precision}, but in a full fine-tune the base is not "
+            "frozen.",
+            "Set base_precision to auto, or method to lora.",
         )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "PriorConfig",
     "PriorTarget",
     "SubjectKind",
+    "USUAL_SIDE_PX",
 ]
 
 CropMode = Literal["center", "random", "none"]
@@ -23,6 +24,7 @@ SubjectKind = Literal["auto", "face", "pet", "object", "style", "environment"]
 CaptionMode = Literal["auto", "txt", "prompt"]
 PriorTarget = Literal["noise", "prediction"]
 ClassSampler = Literal["dpmpp_2m", "euler_ancestral"]
+USUAL_SIDE_PX = 512
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class InstanceConfig:
     """The photos of the subject, and how they are cropped and captioned."""
 
     instance_images: tuple[str, ...] = setting(
-        help="Photos of the subject: a folder or a list of files. 3 to 20 work best."
+        most=10_000, help="Photos of the subject: a folder or a list of files. 3 to 20 work best."
     )
     instance_prompt: str = setting(
         help='Prompt that names the subject with a rare word, such as "a photo of sks dog".'
@@ -42,13 +44,14 @@ class InstanceConfig:
         "prompt.",
         advanced=True,
     )
-    resolution: int = setting(
-        512,
+    resolution: int | None = setting(
+        None,
+        none="auto",
         minimum=64,
         maximum=2048,
         multiple_of=64,
-        help="Side of the training images in pixels: 512 for SD 1.x, 768 for SD 2.x v-prediction, "
-        "1024 for SDXL.",
+        help="Side of the training images in pixels. auto: that of the images that the base was "
+        "trained on (512 for SD 1.x, 768 for SD 2.x v-prediction, 1024 for SDXL).",
     )
     crop_mode: CropMode = setting(
         "center",
@@ -83,6 +86,11 @@ class InstanceConfig:
         help="With several concepts: how often this one is trained, relative to the others.",
         advanced=True,
     )
+
+    @property
+    def side(self) -> int:
+        """The side of the training images in pixels; before the base is known, a usual one."""
+        return self.resolution or USUAL_SIDE_PX
 
 
 @dataclass(frozen=True)

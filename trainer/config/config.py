@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from .checks import check_together
 from .concept import ConceptConfig, InstanceConfig, PriorConfig
 from .model import EMBEDDED, ModelConfig, check_side
 from .optimization import TrainingConfig
+from .rates import rate_in_effect
 from .result import ResultConfig, check_output
 from .sampling import SampleConfig
 from .settings import Setting, check_value, nearest, parse_value, settings_of
@@ -34,7 +35,6 @@ __all__ = [
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONCEPTS = 100
-LORA_RATE, LORA_TEXT_RATE, FULL_RATE = 1e-4, 5e-5, 5e-6
 CONCEPTS = "concepts"  # the list of subjects, where there is more than one
 Group = TypeVar("Group")
 # In the order in which user interfaces show them.
@@ -76,7 +76,7 @@ class Config:
         for index, concept in enumerate(self.concepts):
             with_place(index, len(self.concepts), lambda concept=concept: self.check(concept))
         check_output(self.result.output)
-        check_together(self.trained, self.training, [one.prior for one in self.concepts])
+        check_together(self.model, self.trained, self.training, self.concepts)
 
     def check(self, concept: ConceptConfig) -> None:
         """Raise ConfigError for a concept that cannot be trained."""
@@ -88,17 +88,11 @@ class Config:
     @property
     def resolution(self) -> int:
         """The side of the largest training images, and of samples, in pixels."""
-        return max(concept.instance.resolution for concept in self.concepts)
+        return max(concept.instance.side for concept in self.concepts)
 
     def learning_rate(self, name: str) -> float:
         """Return the learning rate in effect, by the name of its setting."""
-        training, is_full = self.training, self.trained.is_full
-        rate = training.learning_rate or (FULL_RATE if is_full else LORA_RATE)
-        if name == "learning_rate":
-            return rate
-        text_rate = training.text_encoder_learning_rate or (rate if is_full else LORA_TEXT_RATE)
-        second = training.text_encoder_2_learning_rate
-        return (second or text_rate) if name == "text_encoder_2_learning_rate" else text_rate
+        return rate_in_effect(self.training, self.trained, name)
 
     @property
     def sample_prompts(self) -> list[str]:
@@ -110,6 +104,14 @@ class Config:
     def has_class_images(self) -> bool:
         """Whether any concept trains class images."""
         return any(concept.prior.enabled for concept in self.concepts)
+
+    def with_resolution(self, side: int) -> Config:
+        """Return a copy in which every resolution that was left open is this one."""
+        concepts = tuple(
+            replace(one, instance=replace(one.instance, resolution=one.instance.resolution or side))
+            for one in self.concepts
+        )
+        return replace(self, concepts=concepts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by group; a single concept without a list."""
@@ -256,13 +258,16 @@ def parse_document(text: str) -> dict[str, Any]:
     return document
 
 
-def read_config_file(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path, *, own: bool = False) -> dict[str, Any]:
     """Read the settings by name from a config file, nested or flat.
+
+    Args:
+        own: it is a run's, so that a link is refused.
 
     Raises:
         ConfigError: the file cannot be read or is not a config; names the file.
     """
-    return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file."))
+    return flatten(read_object(path, MAX_CONFIG_BYTES, "Give a config file.", own=own))
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,8 +294,7 @@ def check_names(values: Mapping[str, Any], known: set[str]) -> None:
 
 def check_prompts(instance: InstanceConfig) -> None:
     if not instance.instance_prompt.strip():
-        raise ConfigError(
-            "instance_prompt is empty.", 'Name the subject, such as "a photo of sks dog".'
-        )
+        hint = 'Name the subject, such as "a photo of sks dog".'
+        raise ConfigError("instance_prompt is empty.", hint)
     if not instance.instance_images:
         raise ConfigError("instance_images is empty.", "Give a folder or a list of photos.")

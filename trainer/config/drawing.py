@@ -20,8 +20,8 @@ def drawing_settings() -> list[Setting]:
     return [spec for spec in specs if spec.name in ("resolution", "mixed_precision")]
 
 
-def read_drawing(model: ModelConfig, values: Mapping[str, Any]) -> tuple[int, str]:
-    """Return the resolution and precision by flat values, checked.
+def read_drawing(model: ModelConfig, values: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Return the resolution, None for the base's own, and the precision by flat values, checked.
 
     Raises:
         ConfigError: one is invalid, or the base does not work at the resolution.

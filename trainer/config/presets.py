@@ -26,24 +26,19 @@ LESS_MEMORY = {**SMALL_STATE, "gradient_checkpointing": "on"}
 
 PRESETS: dict[str, Preset] = {
     "sd15-lora": Preset("Subject: SD 1.x at 512 px.", {}),
-    "sd2-lora": Preset(
-        "Subject: SD 2.x at 768 px; for SD 2 base models, set resolution to 512.",
-        {"resolution": 768},
-    ),
-    "sdxl-lora": Preset("Subject: SDXL at 1024 px.", {"resolution": 1024}),
+    "sd2-lora": Preset("Subject: SD 2.x at 768 px, SD 2 base models at 512.", {}),
+    "sdxl-lora": Preset("Subject: SDXL at 1024 px.", {}),
     "sd15-full": Preset(
         "Full fine-tune of SD 1.x with its text encoder: ends in a whole checkpoint.",
         {**FULL, "max_train_steps": 400},
     ),
     "sd2-full": Preset(
-        "Full fine-tune of SD 2.x with its text encoder at 768 px; for SD 2 base models, set "
-        "resolution to 512.",
-        {**FULL, "max_train_steps": 400, "resolution": 768},
+        "Full fine-tune of SD 2.x with its text encoder: ends in a whole checkpoint.",
+        {**FULL, "max_train_steps": 400},
     ),
     "sdxl-lora-published": Preset(
         "SDXL as in diffusers' example: rank 4 on attention layers, fp16. Give an fp16-safe VAE.",
         {
-            "resolution": 1024,
             "rank": 4,
             "train_layers": "*attn1*, *attn2*",
             "max_train_steps": 500,
@@ -53,6 +48,7 @@ PRESETS: dict[str, Preset] = {
             "weight_decay": 1e-4,
             "gradient_checkpointing": "on",
             "mixed_precision": "fp16",
+            "attention": "xformers",
             "latents": "sampled",
             "seed": 0,
         },
@@ -100,8 +96,14 @@ PRESETS: dict[str, Preset] = {
     "low-vram-16": Preset("For 16 GB of GPU memory: an 8-bit optimizer.", SMALL_STATE),
     "low-vram-12": Preset("For 12 GB of GPU memory.", LESS_MEMORY),
     "low-vram-10": Preset("For 10 GB of GPU memory.", {**LESS_MEMORY, "rank": 8}),
-    "low-vram-8": Preset("For 8 GB of GPU memory.", {**LESS_MEMORY, "rank": 8}),
-    "low-vram-6": Preset("For 6 GB of GPU memory.", {**LESS_MEMORY, "rank": 4}),
+    "low-vram-8": Preset(
+        "For 8 GB of GPU memory: the base in 8 bits.",
+        {**LESS_MEMORY, "base_precision": "fp8", "rank": 8},
+    ),
+    "low-vram-6": Preset(
+        "For 6 GB of GPU memory: the base in 4 bits.",
+        {**LESS_MEMORY, "base_precision": "nf4", "rank": 4},
+    ),
 }
 
 

@@ -18,6 +18,7 @@ class SampleConfig:
     )
     sample_prompts: tuple[str, ...] = setting(
         (),
+        most=100,
         help="Prompts for samples; {subject} stands for each subject's words in its instance "
         "prompt. None: the instance prompt.",
         advanced=True,

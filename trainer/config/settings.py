@@ -38,6 +38,7 @@ class Setting:
         choices: the allowed strings, if they are few.
         minimum: smallest allowed value, included; `above` is excluded.
         none: what the absence of a value is called, such as "auto".
+        most: how many texts a list may have.
         advanced: shown under "advanced" in user interfaces.
     """
 
@@ -52,6 +53,7 @@ class Setting:
     above: float | None = None
     multiple_of: int | None = None
     none: str = "none"
+    most: int | None = None
     advanced: bool = False
 
     @property
@@ -132,6 +134,10 @@ def check_value(spec: Setting, value: Any) -> None:
         return
     if not has_type(spec, value) or not within_bounds(spec, value):
         raise bad_value(spec, value)
+    if spec.most is not None and isinstance(value, tuple) and len(value) > spec.most:
+        raise ConfigError(
+            f"{spec.name} has {len(value):,} entries.", f"Give at most {spec.most:,}."
+        )
     for text in texts_of(spec, value):
         check_text(spec.name, text)
 

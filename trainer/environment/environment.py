@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .installer import Installer, locked, python_in
-from .torch_source import TorchSource, expose_host_torch, torch_sources
+from .programs import python_in
+from .torch_source import TorchSource, expose_host_torch, torch_sources, uses_gpu
+
+if TYPE_CHECKING:
+    from .installer import Installer  # only `build` and `install_dev` reach pip
 
 __all__ = [
     "PACK",
@@ -28,10 +32,11 @@ __all__ = [
 ]
 
 PACK = Path(__file__).absolute().parents[2]
+START = Path(__file__).absolute().with_name("start.py")
 ENVIRONMENT = PACK / ".venv"
 MARKER = ENVIRONMENT / "dreambooth.json"  # written last: no marker, no environment
-CONSTRAINTS = ENVIRONMENT / "constraints.txt"
 REQUIREMENTS = PACK / "requirements"
+INSTALLED = ("trainer", "torch", "gpu")  # the locks that an environment is made from
 LOCK = PACK / ".environment-lock"
 LOG = PACK / ".environment-log.txt"
 HOST_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
@@ -44,7 +49,7 @@ def is_ready() -> bool:
         return interpreter().is_file()
     marker = read_marker()
     return (
-        marker.get("requirements") == requirements_hash("trainer.txt", "tested.txt")
+        marker.get("requirements") == locks_hash(*INSTALLED)
         and Path(marker["python"]).exists()
         and TorchSource(**marker["torch"]).still_there()
         and interpreter().exists()
@@ -61,9 +66,14 @@ def override() -> str:
     return os.environ.get("DREAMBOOTH_PYTHON", "")
 
 
-def worker_command(*arguments: str) -> list[str]:
-    """Return the command that runs the worker's Python, with arguments such as "-m", "trainer"."""
-    return [str(interpreter()), "-s", "-X", "utf8", *arguments]
+def worker_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in the worker's Python, from any working folder."""
+    return [*worker_python(), str(START), module, *arguments]
+
+
+def worker_python() -> list[str]:
+    """Return the worker's Python without a program: isolated from the folder it is started in."""
+    return [str(interpreter()), "-I", "-X", "utf8"]
 
 
 def worker_env() -> dict[str, str]:
@@ -73,7 +83,7 @@ def worker_env() -> dict[str, str]:
         **allocator_env(),
         **inherited,
         "PYTHONPATH": str(PACK),
-        "PYTHONSAFEPATH": "1",  # the folder that the host was started in must not hide a module
+        "PYTHONSAFEPATH": "1",  # for what the worker starts; the worker itself is isolated
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
         "PYTHONIOENCODING": "utf-8",
@@ -140,6 +150,8 @@ def build(report: Callable[[str], None]) -> None:
         return None
     if Path(sys.prefix) == ENVIRONMENT:
         raise ConfigError("The environment cannot install itself.", "Use the host's Python.")
+    from .installer import locked
+
     try:
         with locked(LOCK, report):
             if not is_ready():
@@ -153,12 +165,16 @@ def build(report: Callable[[str], None]) -> None:
 
 def rebuild(report: Callable[[str], None]) -> None:
     """Install with the best torch with which all packages can be imported."""
+    from .installer import Installer
+
     MARKER.unlink(missing_ok=True)
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
-    for source in torch_sources(tested_version("torch")):
+    for source in torch_sources(locked_torch()):
         report(f"Installing the trainer's environment in {ENVIRONMENT}, with {source}.")
         fill(installer, source)
-        problem = installer.import_error()
+        if uses_gpu(source):
+            add_gpu_packages(installer)
+        problem = installer.problem()
         if problem is None:
             write_marker(source)
             return report("The trainer's environment is ready.")
@@ -167,25 +183,36 @@ def rebuild(report: Callable[[str], None]) -> None:
 
 
 def fill(installer: Installer, source: TorchSource) -> None:
-    """Create an empty environment; install torch, then the rest at the tested versions."""
+    """Create an empty environment; install what is locked, and torch from its source."""
     installer.create()
-    CONSTRAINTS.write_text(constraints(source), "utf-8")
+    installer.install_locked(lock("trainer"))
     if source.folder:
         expose_host_torch(source, installer.site_packages)
+    elif source.locked:
+        installer.install_locked(lock("torch"))
     else:
-        index = ("--extra-index-url", source.index) if source.index else ()
-        installer.install(f"torch=={source.version}", *index)
-    installer.install("-r", str(REQUIREMENTS / "trainer.txt"), "-c", str(CONSTRAINTS))
+        installer.install_torch(source.version, source.index)
+
+
+def add_gpu_packages(installer: Installer) -> None:
+    """Install what a GPU can use besides; training works without it, so a failure is reported."""
+    try:
+        installer.install_locked(lock("gpu"))
+    except ConfigError as error:
+        installer.report(f"Without 8-bit optimizers, int8 and nf4: {error}")
 
 
 def install_dev(report: Callable[[str], None]) -> None:
     """Install what the tests need unless it is there; the Python of an override is left alone."""
-    marker, current = read_marker(), requirements_hash("dev.txt")
+    marker, current = read_marker(), locks_hash("dev", "gpu")
     if override() or marker["dev"] == current:
         return
+    from .installer import Installer
+
     report("Installing what the tests need.")
     installer = Installer(ENVIRONMENT, LOG, worker_env(), report)
-    installer.install("-r", str(REQUIREMENTS / "dev.txt"), "-c", str(CONSTRAINTS))
+    installer.install_locked(lock("gpu"))  # works on a CPU, too, if slowly
+    installer.install_locked(lock("dev"))
     MARKER.write_text(json.dumps({**marker, "dev": current}), "utf-8")
 
 
@@ -198,7 +225,7 @@ def read_marker() -> dict[str, Any]:
 
 def write_marker(source: TorchSource) -> None:
     marker = {
-        "requirements": requirements_hash("trainer.txt", "tested.txt"),
+        "requirements": locks_hash(*INSTALLED),
         "python": str(python_library()),
         "torch": asdict(source),
         "dev": "",
@@ -213,25 +240,22 @@ def python_library() -> Path:
     return Path(os.__file__).parent
 
 
-def requirements_hash(*names: str) -> str:
-    texts = (REQUIREMENTS / name for name in names)
-    return hashlib.sha256("\0".join(path.read_text("utf-8") for path in texts).encode()).hexdigest()
+def lock(name: str) -> Path:
+    """Return the file with the exact versions and hashes of a list of requirements."""
+    return REQUIREMENTS / "lock" / f"{name}.txt"
 
 
-def constraints(source: TorchSource) -> str:
-    """Return the tested versions, with the chosen torch in place of the tested one."""
-    lines = (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines()
-    kept = [line for line in lines if not line.startswith("torch==")]
-    return "\n".join([*kept, f"torch=={source.version}", ""])
+def locks_hash(*names: str) -> str:
+    texts = "\0".join(lock(name).read_text("utf-8") for name in names)
+    return hashlib.sha256(texts.encode()).hexdigest()
 
 
-def tested_version(package: str) -> str:
-    """Return the exact version that requirements/tested.txt names."""
-    for line in (REQUIREMENTS / "tested.txt").read_text("utf-8").splitlines():
-        name, _, version = line.partition("==")
-        if name == package:
-            return version
-    raise AssertionError(f"{package} is not in tested.txt")
+def locked_torch() -> str:
+    """Return the version of torch that is locked for this system."""
+    system = f"sys_platform {'==' if sys.platform == 'win32' else '!='} 'win32'"
+    found = re.search(rf"^torch==(\S+) ; {system}", lock("torch").read_text("utf-8"), re.MULTILINE)
+    assert found is not None, f"no torch for {system}"
+    return found[1]
 
 
 def doctor() -> str:
@@ -240,7 +264,7 @@ def doctor() -> str:
 
     lines = [*describe_host(PACK), f"Environment: {missing() or 'ready'}"]
     if is_ready():
-        lines += describe_worker(worker_command(), worker_env())
+        lines += describe_worker(worker_python(), worker_env())
     elif not override():
-        lines.append(f"It would get {next(torch_sources(tested_version('torch')))}.")
+        lines.append(f"It would get {next(torch_sources(locked_torch()))}.")
     return "\n".join(lines)

@@ -16,14 +16,16 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files.lock import Lock
+from .programs import python_in
 
-__all__ = ["Installer", "locked", "python_in"]
+__all__ = ["Installer", "locked"]
 
 Report = Callable[[str], None]
 
 WINDOWS = sys.platform == "win32"
+ISOLATED = ("-I", "-m")  # a module of Python's own, never one in the working folder
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--retries", "2")
-INSTALL_OPTIONS = ("--prefer-binary", "--progress-bar", "off")
+INSTALL_OPTIONS = ("--only-binary", ":all:", "--progress-bar", "off")  # builds nothing
 POLL_SEC = 0.5
 SHORTER_PATH = "Move the host's folder closer to the drive's root, or enable long paths in Windows"
 IMPORTS = "accelerate, diffusers, matplotlib, peft, PIL, psutil, safetensors, torch, transformers"
@@ -68,29 +70,53 @@ class Installer:
         self.log.write_text("", "utf-8")
         if has_module("venv"):
             pip = () if has_module("ensurepip") else ("--without-pip",)
-            self.must([sys.executable, "-m", "venv", *pip, str(self.folder)], "create a venv")
+            self.must([sys.executable, *ISOLATED, "venv", *pip, str(self.folder)], "create a venv")
         elif embedded(Path(sys.base_prefix)):
             copy_embedded(Path(sys.base_prefix), self.folder)
         else:
             raise ConfigError(f"{sys.executable} has no module venv.", "Install python3-venv.")
 
-    def install(self, *arguments: str) -> None:
-        """Install packages with the environment's own pip, or the running Python's.
+    def install_locked(self, lock: Path) -> None:
+        """Install exactly what a lock lists for this system and Python, if its hashes are right.
 
         Raises:
             ConfigError: says what pip could not fetch or install.
         """
-        command = [str(self.python), "-m", "pip"]
-        if not has_pip(self.site_packages):
-            if not has_module("pip"):
-                raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
-            command = [sys.executable, "-m", "pip", "--python", str(self.python)]
-        command += [*PIP_OPTIONS, "install", *INSTALL_OPTIONS, *arguments]
+        self.install("--no-deps", "--require-hashes", "-r", str(lock))
+
+    def install_torch(self, version: str, index: str) -> None:
+        """Install a torch that is not in the lock, after everything that it shares with the lock.
+
+        Args:
+            index: the only package index that is asked; empty: as pip is configured.
+
+        Raises:
+            ConfigError: says what pip could not fetch or install.
+        """
+        self.install(f"torch=={version}", *(("--index-url", index) if index else ()))
+
+    def install(self, *arguments: str) -> None:
+        """Install packages with the environment's own pip, or the running Python's."""
+        command = [*self.pip(), "install", *INSTALL_OPTIONS, *arguments]
         self.must(command, "install the trainer's packages")
+
+    def pip(self) -> list[str]:
+        """Return the command of the environment's own pip, or of the running Python's for it."""
+        if has_pip(self.site_packages):
+            return [str(self.python), *ISOLATED, "pip", *PIP_OPTIONS]
+        if not has_module("pip"):
+            raise ConfigError(f"{sys.executable} has no pip.", "Install python3-pip.")
+        return [sys.executable, *ISOLATED, "pip", "--python", str(self.python), *PIP_OPTIONS]
+
+    def problem(self) -> str | None:
+        """Return why the installed packages cannot be used; None if they can."""
+        _, lines = self.run([*self.pip(), "check"])
+        unmet = [line.strip() for line in lines if line.startswith("torch ")]
+        return unmet[0].rstrip(".") if unmet else self.import_error()
 
     def import_error(self) -> str | None:
         """Return why the installed packages cannot be imported; None if they can."""
-        code, lines = self.run([str(self.python), "-s", "-c", f"import {IMPORTS}"])
+        code, lines = self.run([str(self.python), "-I", "-c", f"import {IMPORTS}"])
         return last_error(lines) if code else None
 
     def must(self, command: list[str], purpose: str) -> None:
@@ -125,14 +151,6 @@ class Installer:
                 if line.lstrip().startswith("Downloading ") and "kB)" not in line:
                     self.report(line.strip())
                 yield line
-
-
-def python_in(folder: Path) -> Path:
-    """Return the interpreter of a venv or, on Windows, of a copied embedded Python."""
-    if not WINDOWS:
-        return folder / "bin/python"
-    copied = folder / "python.exe"
-    return copied if copied.exists() else folder / "Scripts/python.exe"
 
 
 def has_module(name: str) -> bool:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources"]
+from .programs import find_program, system_folder
+
+__all__ = ["TorchSource", "expose_host_torch", "has_nvidia_gpu", "torch_sources", "uses_gpu"]
 
 OLDEST, NEWEST = (2, 6), (2, 15)  # the minor versions of a host's torch that were tested
-ON_WINDOWS = "2.12.1"  # 2.13's license files are nested so deep that Windows refuses their paths
 INDEX = "https://download.pytorch.org/whl"
 TIMEOUT_SEC = 5
 GPU_TIMEOUT_SEC = 60  # the driver may have to wake up first
 TURING = 7.5  # the oldest capability for which torch's builds for CUDA 13 have code
 BLACKWELL = 10.0  # the first for which its build for CUDA 12.6 has none
 CUDA_13_DRIVER = 580
+OTHER_GPUS = re.compile(r"\+(rocm|xpu)")  # torch's builds for AMD's and Intel's
 BINARY_PARTS = re.compile(r"(nvidia|cuda|triton|pytorch-triton|rocm)\b")  # next to torch
 
 
@@ -31,12 +31,14 @@ class TorchSource:
     Args:
         version: as pip writes it, such as 2.13.0 or 2.13.0+cu130.
         folder: the host's site-packages whose torch is used; empty: torch is installed.
-        index: package index to search in addition to PyPI.
+        index: the only package index that it is installed from; empty: PyPI.
+        locked: whether the lock has the hashes of this build, which is PyPI's.
     """
 
     version: str
     folder: str = ""
     index: str = ""
+    locked: bool = False
 
     def __str__(self) -> str:
         return f"the host's torch {self.version}" if self.folder else f"torch {self.version}"
@@ -50,7 +52,7 @@ def torch_sources(tested: str) -> Iterator[TorchSource]:
     """Yield the torch to use, best first.
 
     Args:
-        tested: the version to install if the host's cannot be used.
+        tested: the version to install on this system if the host's cannot be used.
     """
     if host := host_torch():
         yield host
@@ -99,32 +101,40 @@ class Gpu:
 
 def own_torch(tested: str) -> TorchSource:
     """Return the build of torch for this machine's system and GPU."""
-    version = ON_WINDOWS if sys.platform == "win32" else tested
     if has_nvidia_gpu():
         best = max(nvidia_gpus(), default=None)  # torch also uses the fastest first
         if best and best.needs_cuda_12:
-            return TorchSource(f"{version}+cu126", index=f"{INDEX}/cu126")
+            return TorchSource(f"{tested}+cu126", index=f"{INDEX}/cu126")
         if sys.platform == "win32":  # PyPI has no CUDA build for Windows
-            return TorchSource(f"{version}+cu130", index=f"{INDEX}/cu130")
-        return TorchSource(version)
-    if sys.platform == "linux" and reachable(f"{INDEX}/cpu/torch/"):
-        return TorchSource(version, index=f"{INDEX}/cpu")  # PyPI's CUDA build is gigabytes larger
-    return TorchSource(version)
+            return TorchSource(f"{tested}+cu130", index=f"{INDEX}/cu130")
+        return TorchSource(tested, locked=True)
+    if sys.platform != "linux":
+        return TorchSource(tested, locked=True)
+    if reachable(f"{INDEX}/cpu/torch/"):
+        return TorchSource(tested, index=f"{INDEX}/cpu")  # PyPI's CUDA build is gigabytes larger
+    return TorchSource(tested)  # from wherever pip is set up to find it: no build is preferred
+
+
+def uses_gpu(source: TorchSource) -> bool:
+    """Whether bitsandbytes' wheel has kernels for the GPU that this torch computes on."""
+    return has_nvidia_gpu() or OTHER_GPUS.search(source.version) is not None
 
 
 def has_nvidia_gpu() -> bool:
     """Whether NVIDIA's driver is installed; needs no torch."""
-    windows = Path(os.environ.get("SYSTEMROOT", "C:/Windows"))
     return (
-        shutil.which("nvidia-smi") is not None
+        find_program("nvidia-smi") is not None
         or Path("/proc/driver/nvidia/version").exists()
-        or (windows / "System32/nvcuda.dll").exists()
+        or (system_folder() / "nvcuda.dll").exists()
     )
 
 
 def nvidia_gpus() -> list[Gpu]:
     """Return the GPUs that nvidia-smi lists; none if it is missing or too old."""
-    query = ["nvidia-smi", "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
+    program = find_program("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=compute_cap,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=GPU_TIMEOUT_SEC)
         rows = [line.split(",") for line in answer.stdout.splitlines()]

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ..errors import ConfigError
 from .lock import Lock
+from .own import is_own_file, open_own
 
 __all__ = [
     "MARK",
@@ -149,8 +150,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def append_lines(path: Path, text: str) -> None:
-    """Append whole lines, on a new line if a killed process left half a line."""
-    with naming(path), patiently(lambda: path.open("a+b")) as file:
+    """Append whole lines, on a new line if a killed process left half a line.
+
+    Raises:
+        ConfigError: the file is a link, or not a file.
+    """
+    with naming(path), patiently(lambda: open_own(path, "a+b")) as file:
         torn = False
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -164,9 +169,11 @@ def remove_leftovers(lock: Lock, folders: Iterable[Path]) -> None:
     Other processes write in the same folders, so only files with that holder's mark are removed.
     """
     if lock.former:
+        made = re.compile(rf"\.{lock.former}-[0-9a-f]+\.partial")
         for folder in folders:
             for partial in folder.glob(f".{lock.former}-*.partial"):
-                partial.unlink(missing_ok=True)
+                if made.fullmatch(partial.name) and is_own_file(partial):
+                    partial.unlink(missing_ok=True)
     lock.sign(MARK)
 
 

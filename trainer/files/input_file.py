@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from .own import check_file, open_own
 
 __all__ = ["check_is_file", "parse_json", "read_json", "read_object", "unique_keys", "unreadable"]
 
@@ -35,27 +36,35 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
     return ConfigError(f"{path} cannot be read: {reason}.", "Check the path and its permissions.")
 
 
-def read_object(path: Path, max_bytes: int, hint: str) -> dict[str, Any]:
+def read_object(path: Path, max_bytes: int, hint: str, *, own: bool = False) -> dict[str, Any]:
     """Read a file that contains one JSON object in UTF-8, with or without a byte order mark.
+
+    Args:
+        own: it is a file that the trainer makes, so that a link is refused.
 
     Raises:
         ConfigError: it does not exist, is too long or is not a JSON object; `hint` says what to do.
     """
-    document = read_json(path, max_bytes, hint)
+    document = read_json(path, max_bytes, hint, own=own)
     if not isinstance(document, dict):
         raise ConfigError(f"{path} is not a JSON object.", hint)
     return document
 
 
-def read_json(path: Path, max_bytes: int, hint: str) -> Any:
+def read_json(path: Path, max_bytes: int, hint: str, *, own: bool = False) -> Any:
     """Read a file of JSON in UTF-8, with or without a byte order mark.
+
+    Args:
+        own: it is a file that the trainer makes, so that a link is refused.
 
     Raises:
         ConfigError: it does not exist, is too long or is not JSON; `hint` says what to do.
     """
+    if own:
+        check_file(path)
     check_is_file(path)
     try:
-        with path.open("rb") as file:
+        with open_own(path) if own else path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise unreadable(path, error) from error

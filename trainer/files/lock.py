@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .own import open_own
+
 __all__ = ["Lock", "locked"]
 
 POLL_SEC = 0.2
@@ -35,9 +37,13 @@ class Lock:
         return self.file is not None
 
     def take(self) -> bool:
-        """Lock the file, creating it if needed; return False while another process holds it."""
+        """Lock the file, creating it if needed; return False while another process holds it.
+
+        Raises:
+            ConfigError: the file is a link, or not a file.
+        """
         if self.file is None:
-            file = self.path.open("a+b")
+            file = open_own(self.path, "a+b")
             if not try_lock(file.fileno()):
                 file.close()
                 return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from .families import FAMILIES, FamilyName
 from .header import CONVERT, DOWNLOAD_AGAIN, Header, read_header
 from .kinds import ModelFile, checkpoint_description, plain_unet
 
-__all__ = ["folder_predicts_velocity", "identify_folder", "is_file", "read_json"]
+__all__ = ["folder_predicts_velocity", "identify_folder", "is_file", "part_files", "read_json"]
 
 MAX_JSON_BYTES = 1_000_000
+SHARD = re.compile(r"-[0-9]{5}-of-([0-9]{5})$")
 WHOLE_FOLDER = "Download the whole folder again, or use a .safetensors checkpoint."
 
 
@@ -85,19 +87,47 @@ def has_part(folder: Path, part: str) -> bool:
 
 
 def part_headers(folder: Path, part: str) -> list[Header]:
-    """Return the headers of one part's weight files, plain ones before variants such as fp16.
+    """Return the headers of one part's weight files: one file, or all its shards.
 
     Raises:
-        ConfigError: a file is damaged, or there are only pickles.
+        ConfigError: a file is damaged, a shard is missing, or there are only pickles.
     """
-    paths = sorted((folder / part).glob("*.safetensors"), key=lambda path: path.name.count("."))
+    headers = {path: read_header(path) for path in sorted((folder / part).glob("*.safetensors"))}
     pickles = sorted((folder / part).glob("*.bin"))
-    if pickles and not paths:
+    if pickles and not headers:
         raise ConfigError(
             f"{pickles[0]} is a pickle file, which is not opened because it can run any code.",
             "Download the folder's .safetensors weights instead. " + CONVERT,
         )
-    return [read_header(path) for path in paths]
+    sets: dict[str, list[Path]] = {}
+    for path in headers:
+        sets.setdefault(SHARD.sub("", path.stem), []).append(path)
+    if not sets:
+        return []
+    chosen = sets[min(sets, key=preference)]
+    check_shards(chosen)
+    return [headers[path] for path in chosen]
+
+
+def preference(stem: str) -> tuple[int, bool, str]:
+    """Order the sets of weights in a folder: plain ones come before variants such as fp16."""
+    return stem.count("."), stem not in ("diffusion_pytorch_model", "model"), stem
+
+
+def check_shards(paths: list[Path]) -> None:
+    """Raise ConfigError unless all shards of a set of weights are there."""
+    found = SHARD.search(paths[0].stem)
+    total = int(found[1]) if found else 1
+    if len(paths) != total:
+        raise ConfigError(
+            f"{paths[0].parent} has {len(paths)} of the {total} files of its weights.",
+            WHOLE_FOLDER,
+        )
+
+
+def part_files(folder: Path, part: str) -> list[Path]:
+    """Return the weight files of one part that are read."""
+    return [header.path for header in part_headers(folder, part)]
 
 
 def unet_header(folder: Path) -> Header:

@@ -24,8 +24,8 @@ __all__ = [
     "read_header",
 ]
 
-FORMAT_HEADER_BYTES = 100_000_000  # the format's own limit
-MAX_HEADER_BYTES = 16 << 20  # parsed JSON takes up to 30 times the memory; SDXL's has 0.4 MiB
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_VALUES = 2_000_000  # in the header; parsed, each takes up to 70 bytes; SDXL's has 20,000
 MAX_NAME = 500  # characters; searching a name can take the square of its length
 MAX_DIMENSIONS = 64
 MAX_FLOATS = 100_000  # to read from one tensor; SD 2.x's norm has 320
@@ -90,7 +90,9 @@ def read_header(path: PathLike) -> Header:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             length = read_length(file, path, size)
-            document = parse_document(file.read(length))
+            text = file.read(length)
+        check_size(path, text)
+        document = parse_document(text)
         return checked_header(path, size, LENGTH_BYTES + length, document)
     except OSError as error:
         raise unreadable(path, error) from error
@@ -98,6 +100,16 @@ def read_header(path: PathLike) -> Header:
         raise ConfigError(
             f"{path} is a damaged safetensors file: {error}.", DOWNLOAD_AGAIN
         ) from error
+
+
+def check_size(path: Path, text: bytes) -> None:
+    """Refuse a header that would take much memory; long texts in metadata take little."""
+    values = text.count(b",") + 1
+    if values > MAX_VALUES:
+        raise ConfigError(
+            f"{path} has a header of {values:,} values; at most {MAX_VALUES:,} are read.",
+            "Remove its metadata, or use another file.",
+        )
 
 
 def pickle_error(path: Path) -> ConfigError:
@@ -112,12 +124,10 @@ def read_length(file: BinaryIO, path: Path, size: int) -> int:
     if len(start) < LENGTH_BYTES + 2:
         raise ConfigError(f"{path} has {size} bytes, too few for a model.", DOWNLOAD_AGAIN)
     (length,) = struct.unpack("<Q", start[:LENGTH_BYTES])
-    if length > FORMAT_HEADER_BYTES or start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
+    if length > MAX_HEADER_BYTES or start[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
         raise foreign_format(path, start)
     if LENGTH_BYTES + length > size:
         raise truncated(path, size, LENGTH_BYTES + length)
-    if length > MAX_HEADER_BYTES:
-        raise BadHeaderError(f"its header has {length:,} of at most {MAX_HEADER_BYTES:,} bytes")
     file.seek(LENGTH_BYTES)
     return length
 
@@ -145,7 +155,8 @@ def foreign_format(path: Path, start: bytes) -> ConfigError:
 
 def truncated(path: Path, size: int, needed: int) -> ConfigError:
     return ConfigError(
-        f"{path} is truncated: it has {size:,} of at least {needed:,} bytes.", DOWNLOAD_AGAIN
+        f"{path} is truncated: it has {size:,} of at least {needed:,} bytes.",
+        "Download it again; if it is still being downloaded or copied, wait.",
     )
 
 

@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import ConfigError
+from .contents import UNET_PREFIX, structure, unused
 from .diffusers_folder import folder_predicts_velocity, identify_folder, is_file, read_json
+from .families import FAMILIES
 from .header import Header, PathLike, TensorInfo, read_floats, read_header
-from .kinds import UNET_PREFIX, ModelFile, identify_header
+from .kinds import STRUCTURES, ModelFile, identify_header
 from .lora_kind import LoraInfo
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "read_header",
     "require_base",
     "require_vae",
+    "usual_side",
 ]
 
 VELOCITY_NORM = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -30,6 +33,7 @@ VELOCITY_CONFIG = re.compile(rb"""parameterization:\s*["']?v\b|\bVScaling""")
 MAX_CONFIG_BYTES = 100_000
 VELOCITY_DEVIATION = 0.09  # ComfyUI's threshold: below it, SD 2.x predicts noise
 USE_BASE = "Use a complete SD 1.x, SD 2.x or SDXL checkpoint (.safetensors)."
+OTHER_VAE = "Use another VAE of SD 1.x, SD 2.x or SDXL, such as those in models/vae."
 HINTS = {
     "lora": "A LoRA is applied to a base model: give the checkpoint that it was made for.",
     "vae": "Set vae to it, and base to a complete checkpoint.",
@@ -82,6 +86,11 @@ def require_base(path: PathLike, *, vae_given: bool = False) -> ModelFile:
         raise ConfigError(f"{path} is {model.description}; it cannot be trained.", hint)
     if not model.has_text_encoder:
         raise ConfigError(f"{path} is {model.description}; it cannot be trained.", USE_BASE)
+    fault = model.fault or (None if vae_given else model.vae_fault)
+    if fault:
+        raise ConfigError(
+            f"{path} is {model.description}; it cannot be trained: {fault.text}.", fault.hint
+        )
     if not model.has_vae and not vae_given:
         raise ConfigError(
             f"{path} is {model.description}; it cannot be trained without one.",
@@ -102,6 +111,8 @@ def require_vae(path: PathLike) -> ModelFile:
             f"vae {path} is {model.description}.",
             "Use a VAE of SD 1.x, SD 2.x or SDXL, such as those in models/vae.",
         )
+    if model.vae_fault:
+        raise ConfigError(f"vae {path} cannot be used: {model.vae_fault.text}.", OTHER_VAE)
     return model
 
 
@@ -121,6 +132,13 @@ def predicts_velocity(model: ModelFile | PathLike) -> bool | None:
     if stated is None:
         return True if config_says_velocity(model.path.with_suffix(".yaml")) else measured
     return stated.startswith("v")
+
+
+def usual_side(model: ModelFile) -> int | None:
+    """Return the side in pixels of the images that such bases were trained on; None if unknown."""
+    if model.family is None:
+        return None
+    return FAMILIES[model.family].variant(velocity=bool(predicts_velocity(model))).resolution
 
 
 def config_says_velocity(config: Path) -> bool:
@@ -174,8 +192,22 @@ def describe_base(model: ModelFile) -> list[str]:
     if model.family is None or model.kind not in ("checkpoint", "diffusers"):
         return []
     answers = {True: "velocity", False: "noise (epsilon)", None: "not stated"}
-    hosts = "diffusers" if model.folder else "ComfyUI, A1111, Forge, diffusers"
-    return [f"predicts: {answers[predicts_velocity(model)]}", f"loads in: {hosts}"]
+    lines = [f"predicts: {answers[predicts_velocity(model)]}"]
+    if not model.folder and (names := unused(model.header, model.family)):
+        listed = ", ".join(f"{count} {name}" for name, count in names.items())
+        lines.append(f"not used: {printable(listed)}")
+    if fault := model.fault or model.vae_fault:
+        return [*lines, f"cannot be trained: {fault.text}"]
+    return [*lines, f"loads in: {base_hosts(model)}"]
+
+
+def base_hosts(model: ModelFile) -> str:
+    """Return which hosts load a base; they know the U-Net's structure from a list."""
+    if model.folder:
+        return "diffusers"
+    if structure(model.header).depths in STRUCTURES:
+        return "ComfyUI, A1111, Forge, diffusers"
+    return "diffusers; other hosts only if they know this U-Net's structure"
 
 
 def describe_sidecar(model: ModelFile) -> list[str]:

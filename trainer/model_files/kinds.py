@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from .contents import UNET_PREFIX, VAE_PREFIX, Fault, checkpoint_fault, structure, vae_fault
 from .families import FAMILIES, FamilyName, family_of_text_width
 from .header import Header
 from .lora_kind import LoraInfo, find, has_key, lora_family, lora_info, other_lora_model
+from .marks import CONTROLS, PARTS, TRANSFORMERS, Kind
 
-__all__ = [
-    "UNET_PREFIX",
-    "ModelFile",
-    "checkpoint_description",
-    "identify_header",
-    "plain_unet",
-]
+__all__ = ["STRUCTURES", "ModelFile", "checkpoint_description", "identify_header", "plain_unet"]
 
-Kind = Literal[
-    "checkpoint",
-    "diffusers",
-    "diffusion_model",
-    "vae",
-    "text_encoder",
-    "lora",
-    "controlnet",
-    "embedding",
-    "upscaler",
-    "other",
-]
-
-UNET_PREFIX = "model.diffusion_model."
 IN_CHANNEL_TITLES = {
     5: "depth-guided SD 2.x",
     7: "SD x4 upscaler",
     8: "InstructPix2Pix (8 input channels)",
     9: "inpainting (9 input channels)",
 }
+SD_WAYS = ((1, 1), (1, 1), (1, 1), (0, 0), 1, (0, 0, 0), (1, 1, 1), (1, 1, 1), (1, 1, 1))
+SDXL_WAYS = ((0, 0), (2, 2), (10, 10), 10, (10, 10, 10), (2, 2, 2), (0, 0, 0))
+STRUCTURES = {  # U-Nets that all hosts know, by their transformers' depths
+    SD_WAYS: "",  # the family's name says it
+    SDXL_WAYS: "",
+    ((0, 0), (2, 2), (4, 4), 0, (4, 4, 10), (2, 1, 1), (0, 0, 0)): "SSD-1B",
+    ((0, 0), (1, 1), (2, 2), 0, (2, 2, 2), (1, 1, 1), (0, 0, 0)): "Segmind-Vega",
+}
+EMA_UNET = r"^model_ema\.diffusion_model"
 ANY_TEXT_ENCODER = r"^(cond_stage_model|conditioner|text_encoders?)\."
 VAE_PARTS = (
     r"^first_stage_model\.(encoder\.conv_in|taesd_encoder\.0)\.",
@@ -47,59 +37,6 @@ CONTEXT = r"attn2\.to_k\.weight$"
 DIFFUSERS_UNET = r"^(unet\.)?conv_in\.weight$"
 DIFFUSERS_BLOCKS = r"^(unet\.)?up_blocks\.0\."
 VAE_FILE = r"^((first_stage_model|vae)\.)?(decoder\.conv_in|taesd_decoder\.1)\.weight$"
-
-
-def transformer_mark(mark: str) -> str:
-    return rf"^(model\.diffusion_model\.|model\.model\.|model\.|net\.)?(?:{mark})"
-
-
-TRANSFORMERS = {
-    "a HunyuanVideo": transformer_mark(r"txt_in\.individual_token_refiner\."),
-    "a Chroma": transformer_mark(r"distilled_guidance_layer\."),
-    "a Flux": transformer_mark(r"double_blocks\.0\.|single_transformer_blocks\.0\."),
-    "an SD3": transformer_mark(r"joint_blocks\.0\.|transformer_blocks\.0\.norm1_context\."),
-    "an AuraFlow": transformer_mark(r"double_layers\.0\."),
-    "a HiDream": transformer_mark(r"caption_projection\.0\.linear\."),
-    "a PixArt": transformer_mark(r"t_block\.1\."),
-    "an LTX-Video": transformer_mark(r"adaln_single\.emb\."),
-    "a Lumina 2": transformer_mark(r"cap_embedder\.1\."),
-    "a Wan": transformer_mark(r"head\.modulation$"),
-    "a Stable Cascade": transformer_mark(r"clf\.1\."),
-    "a Qwen-Image": transformer_mark(r"txt_norm\.weight$"),
-    "a Hunyuan-DiT": transformer_mark(r"mlp_t5\.0\."),
-    "a Mochi": transformer_mark(r"t5_yproj\."),
-    "a Stable Audio": transformer_mark(r"transformer\.rotary_pos_emb\."),
-}
-CONTROLS: tuple[tuple[str, Kind, str], ...] = (
-    ("a Control-LoRA", "controlnet", r"^lora_controlnet$"),
-    (
-        "a ControlNet",
-        "controlnet",
-        (
-            r"^(control_model\.|controlnet_cond_embedding\.|controlnet_blocks\.0\."
-            r"|controlnet_x_embedder\.|input_hint_block\.|zero_convs\.)"
-        ),
-    ),
-    (
-        "a T2I-Adapter",
-        "controlnet",
-        r"^(adapter\.)?body\.0\.(in_conv|block1|resnets)\b",
-    ),
-    ("an IP-Adapter", "other", r"^(ip_adapter|image_proj)\."),
-    ("an AnimateDiff motion module", "other", r"(^|\.)motion_modules\."),
-)
-PARTS: tuple[tuple[str, Kind, str], ...] = (
-    ("a video VAE", "vae", r"^(vae\.)?decoder\.(conv_in\.conv|middle\.0\.residual)\."),
-    ("a CLIP text encoder", "text_encoder", r"(^|\.)token_embedding\.weight$"),
-    ("a CLIP vision model", "text_encoder", r"^vision_model\.|^visual\."),
-    ("a T5 text encoder", "text_encoder", r"^encoder\.block\.0\.layer\.0\."),
-    ("a language model", "text_encoder", r"^model\.layers\.0\."),
-    (
-        "an upscaler",
-        "upscaler",
-        r"^(model\.0\.weight$|conv_first\.|RRDB_trunk\.|body\.0\.rdb1\.)",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -112,6 +49,8 @@ class ModelFile:
         description: for people, such as "an SD3 checkpoint".
         folder: the diffusers folder.
         latent_channels: of a VAE file.
+        fault: why its U-Net or text encoders cannot be used; None: they can.
+        vae_fault: the same of its VAE.
     """
 
     header: Header
@@ -123,6 +62,8 @@ class ModelFile:
     lora: LoraInfo | None = None
     folder: Path | None = None
     latent_channels: int | None = None
+    fault: Fault | None = None
+    vae_fault: Fault | None = None
 
     @property
     def path(self) -> Path:
@@ -132,8 +73,8 @@ class ModelFile:
 
 def identify_header(header: Header) -> ModelFile:
     """Identify a file; the first rule that matches wins."""
-    rules = (as_control, as_lora, as_unet, as_transformer, as_diffusers_unet, as_vae, as_part)
-    found = (rule(header) for rule in rules)
+    rules = (as_control, as_lora, as_unet, as_transformer, as_diffusers_unet, as_ema, as_vae)
+    found = (rule(header) for rule in (*rules, as_part))
     return next((model for model in found if model), None) or as_embedding(header)
 
 
@@ -168,6 +109,8 @@ def as_unet(header: Header) -> ModelFile | None:
         first = header.tensors.get(f"{prefix}input_blocks.0.0.weight")
         if first and len(first.shape) == 4:
             family, title = original_unet(header, prefix, first.shape[1])
+            if family and prefix:
+                title = STRUCTURES.get(structure(header).depths) or title
             return checkpoint(header, family, title)
     return None
 
@@ -222,8 +165,17 @@ def checkpoint(header: Header, family: FamilyName | None, title: str) -> ModelFi
     is_checkpoint = has_text_encoder or has_vae
     kind = "checkpoint" if is_checkpoint else "diffusion_model"
     noun = "checkpoint" if is_checkpoint else "U-Net"
-    description = checkpoint_description(title, noun, has_vae, has_text_encoder)
-    return ModelFile(header, kind, family, description, has_vae, has_text_encoder)
+    whole = is_checkpoint and family and has_text_encoder
+    return ModelFile(
+        header,
+        kind,
+        family,
+        checkpoint_description(title, noun, has_vae, has_text_encoder),
+        has_vae,
+        has_text_encoder,
+        fault=checkpoint_fault(header, family) if family and whole else None,
+        vae_fault=vae_fault(header) if has_vae else None,
+    )
 
 
 def checkpoint_description(title: str, noun: str, has_vae: bool, has_text_encoder: bool) -> str:
@@ -234,7 +186,7 @@ def checkpoint_description(title: str, noun: str, has_vae: bool, has_text_encode
 
 
 def with_article(title: str) -> str:
-    return ("an " if title.startswith(("SD", "LCM", "EDM", "I", "i")) else "a ") + title
+    return ("an " if title.startswith(("SD", "SSD", "LCM", "EDM", "I", "i")) else "a ") + title
 
 
 def as_transformer(header: Header) -> ModelFile | None:
@@ -256,12 +208,30 @@ def as_diffusers_unet(header: Header) -> ModelFile | None:
     return ModelFile(header, "diffusion_model", family, description)
 
 
+def as_ema(header: Header) -> ModelFile | None:
+    """Identify a checkpoint that kept only the running average of its U-Net's weights."""
+    if not has_key(header, EMA_UNET):
+        return None
+    has_vae = all(has_key(header, part) for part in VAE_PARTS)
+    description = "a checkpoint with only EMA weights (model_ema), which hosts do not load"
+    fault = vae_fault(header) if has_vae else None
+    return ModelFile(header, "checkpoint", None, description, has_vae, vae_fault=fault)
+
+
 def as_vae(header: Header) -> ModelFile | None:
     first = find(header, VAE_FILE)
     if not first or len(first.shape) != 4:
         return None
-    description = f"a VAE with {first.shape[1]} latent channels"
-    return ModelFile(header, "vae", None, description, has_vae=True, latent_channels=first.shape[1])
+    prefix = VAE_PREFIX if has_key(header, rf"^{VAE_PREFIX}") else ""
+    return ModelFile(
+        header,
+        "vae",
+        None,
+        f"a VAE with {first.shape[1]} latent channels",
+        has_vae=True,
+        latent_channels=first.shape[1],
+        vae_fault=vae_fault(header, prefix),
+    )
 
 
 def as_embedding(header: Header) -> ModelFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..files.atomic import remove_leftovers, write_atomic
 from ..files.fingerprint import settings_key
 from ..files.input_file import read_object
 from ..files.lock import locked
+from ..files.own import check_tree, is_own_file, make_folder
 
 __all__ = [
     "LOCK_FILE",
@@ -51,7 +53,7 @@ class ClassSet:
 
     def missing(self, count: int) -> list[int]:
         """Return the indices of the first `count` images that do not exist yet."""
-        return [index for index in range(count) if not self.path(index).exists()]
+        return [index for index in range(count) if not is_own_file(self.path(index))]
 
 
 def class_set(cache: Path, settings: Mapping[str, Any]) -> ClassSet:
@@ -74,10 +76,15 @@ def make_missing(
         check: called repeatedly while another process holds the folder; raises to give up.
         waiting: called meanwhile with the number of existing images, whenever it changes.
         make: generates the images of these indices, and writes each completely or not at all.
+
+    Raises:
+        ConfigError: there are links in the set, or on the way to it from the cache.
     """
+    folder = images.folder.absolute()
+    make_folder(folder.parents[2], folder)  # of which the cache is an entry
+    check_tree(images.folder)
     if not images.missing(count):
         return
-    images.folder.mkdir(parents=True, exist_ok=True)
     with locked(images.folder / LOCK_FILE, Waiting(images, count, check, waiting)) as lock:
         remove_leftovers(lock, [images.folder])
         missing = images.missing(count)
@@ -111,10 +118,10 @@ class Waiting:
 def set_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a folder's images; None for a folder of the user's own images."""
     file = folder / SETTINGS_FILE
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
     hint = "Delete the folder; its images will be generated again."
-    return read_object(file, MAX_SETTINGS_BYTES, hint)
+    return read_object(file, MAX_SETTINGS_BYTES, hint, own=True)
 
 
 def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:

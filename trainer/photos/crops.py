@@ -14,7 +14,7 @@ from .images import Photo, read_photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Crop", "Window", "crops_of", "windows_of"]
+__all__ = ["Crop", "FirstCrops", "Window", "crops_from", "crops_of", "windows_of"]
 
 BUCKET_STEP_PX = 64
 MAX_ZOOM = 1.15
@@ -56,20 +56,44 @@ class Crop:
 
 
 def crops_of(photo: Photo, config: InstanceConfig, index: int) -> list[Crop]:
-    """Decode a photo once and return its crops; with `flip`, their mirror images follow.
+    """Decode a photo once and return its crops.
 
     Args:
         photo: only its path is used.
+        index: the photo's place in its set.
+    """
+    return crops_from(read_photo(photo.path, config.background), config, index)
+
+
+def crops_from(image: Image, config: InstanceConfig, index: int) -> list[Crop]:
+    """Return the crops of a photo's pixels; with `flip`, their mirror images follow.
+
+    Args:
         index: the photo's place in its set, which alone determines random crops, so that every
             user interface shows what will be trained.
     """
-    image = read_photo(photo.path, config.background)
     windows = windows_of(image.size, config, index)
     size = (image.height, image.width)
     crops = [Crop(cut(image, window), size, window.top_left, flipped=False) for window in windows]
     if config.flip:
         crops += [mirror(crop, window) for crop, window in zip(crops, windows, strict=True)]
     return crops
+
+
+class FirstCrops:
+    """Keeps the first crops of a set while its photos are read, each with its photo."""
+
+    def __init__(self, config: InstanceConfig, limit: int) -> None:
+        self.config, self.limit = config, limit
+        self.found: list[tuple[Photo, Crop]] = []
+        self.photos = 0
+
+    def add(self, photo: Photo, image: Image) -> None:
+        """Cut the next photo, as long as crops are wanted."""
+        if len(self.found) < self.limit:
+            crops = crops_from(image, self.config, self.photos)
+            self.found += [(photo, crop) for crop in crops[: self.limit - len(self.found)]]
+        self.photos += 1
 
 
 def mirror(crop: Crop, window: Window) -> Crop:
@@ -100,7 +124,7 @@ def windows_of(size: tuple[int, int], config: InstanceConfig, index: int) -> lis
     none: one crop, the whole photo centered in the bucket nearest to its aspect ratio.
     """
     if config.crop_mode == "none":
-        return [centered_window(size, nearest_bucket(size, config.resolution))]
+        return [centered_window(size, nearest_bucket(size, config.side))]
     if config.crop_mode == "random":
         return list(random_windows(size, config, index))
     return list(spread_windows(size, config))
@@ -118,7 +142,7 @@ def centered_window(size: tuple[int, int], target: tuple[int, int]) -> Window:
 
 
 def spread_windows(size: tuple[int, int], config: InstanceConfig) -> Iterator[Window]:
-    square = (config.resolution, config.resolution)
+    square = (config.side, config.side)
     width, height = covering(size, square)
     for number in range(config.num_crops):
         part = number / (config.num_crops - 1) if config.num_crops > 1 else 0.5
@@ -130,10 +154,10 @@ def random_windows(size: tuple[int, int], config: InstanceConfig, index: int) ->
     import numpy as np
 
     rng = np.random.default_rng(index)
-    square = (config.resolution, config.resolution)
+    square = (config.side, config.side)
     for _ in range(config.num_crops):
         zoom = 1 + (MAX_ZOOM - 1) * rng.random() if config.num_crops > 1 else 1.0
-        side = round(config.resolution * zoom)
+        side = round(config.side * zoom)
         width, height = covering(size, (side, side))
         top = int(rng.random() * (height - square[1] + 1))
         left = int(rng.random() * (width - square[0] + 1))

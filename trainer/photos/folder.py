@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .class_set import LOCK_FILE, SETTINGS_FILE
+from .decoding.decode import FORMATS_HINT
 from .notes import counted, listed, names_of
 
 __all__ = [
@@ -19,10 +20,9 @@ __all__ = [
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic",
-    ".heif",
+    ".heif", ".hif", ".avif",
 )  # fmt: skip
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap")  # what captioning tools write; the first wins
-FORMATS_HINT = "Give JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC photos."
 # Made by systems and disks and never by the user; so are all names that start with a dot.
 SYSTEM_NAMES = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin",

@@ -37,7 +37,7 @@ OTHER = Kind("no photos", "If they are images, save them as JPEG or PNG.")
 SUFFIXES: Mapping[Kind, str] = {
     RAW: """.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw
         .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f""",
-    IMAGE: """.ai .avif .avifs .dds .emf .eps .exr .hdr .heics .heifs .hif .icns .ico .j2k .jp2
+    IMAGE: """.ai .avifs .dds .emf .eps .exr .hdr .heics .heifs .icns .ico .j2k .jp2
         .jpx .jxl .jxr .kra .pbm .pcx .pdf .pgm .pnm .ppm .psb .psd .qoi .svg .svgz .tga .wdp .wmf
         .xcf""",
     VIDEO: ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .webm .wmv",

@@ -1,4 +1,4 @@
-"""How photos look: their sharpness, and which show the same."""
+"""How photos look: their sharpness, and fingerprints that are alike where the photos are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Look:
 
 
 def look_at(image: Image) -> Look:
-    """Return how a photo looks."""
+    """Measure an RGB image."""
     gray = image.convert("L")
     return Look(sharpness_of(gray), fingerprint_of(gray), *shades_of(image))
 
@@ -94,5 +94,5 @@ def fingerprint_of(gray: Image) -> int:
 
 
 def differing_bits(one: Look, other: Look) -> int:
-    """Return in how many of 64 bits the fingerprints of two photos differ."""
+    """Return in how many of 64 bits two fingerprints differ."""
     return (one.fingerprint ^ other.fingerprint).bit_count()

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from ..config.concept import InstanceConfig
-from ..errors import visible
+from ..errors import ConfigError, visible
 from .crops import Window, windows_of
-from .images import Photo, read_photo
+from .images import Photo
 from .kind_notes import kind_notes
 from .leftovers import caption_summary, leftover_notes
-from .looks import DUPLICATE_BITS, ONE_VIEW_BITS, Look, differing_bits, look_at
-from .notes import Note
+from .looks import DUPLICATE_BITS, ONE_VIEW_BITS, Look, differing_bits
+from .notes import Note, grouped
 
-__all__ = ["Note", "PhotoReport", "Report", "inspect_photos"]
+__all__ = ["PhotoReport", "Report", "grouped", "inspect_photos", "skip_notes"]
 
 MAX_TOKENS = 77  # what a CLIP text encoder reads, start and end included
 MIN_PHOTOS = 3
 MIN_KEPT_FRACTION = 0.6
+SKIPS_SHOWN = 20
+CROP = "Crop the photo around the subject yourself, or set crop_mode to none."
+NO_SHAPE_FITS = "Crop it around the subject yourself: images of its shape are not trained."
 # Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the sharp ones have at
 # least 387, those blurred by a radius of 6 in 1024 pixels at most 10.
 MIN_SHARPNESS = 60.0
+
+
+def skip_notes(errors: Sequence[ConfigError]) -> tuple[Note, ...]:
+    """Return the notes on photos that are left out: of very many, the first and how many more."""
+    notes = [Note("skipped_photo", error.message, error.hint) for error in errors]
+    return grouped(notes, SKIPS_SHOWN)
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,12 @@ class Report:
     captions: str
 
     def warnings(self) -> tuple[Note, ...]:
-        """Return all notes, those about the set first."""
-        return self.notes + tuple(note for photo in self.photos for note in photo.notes)
+        """Return all notes, those about the set first; of a kind that many have, a few."""
+        return self.notes + grouped(self.photo_notes())
+
+    def photo_notes(self) -> list[Note]:
+        """Return the notes on single photos, each with its photo."""
+        return [replace(n, photo=each.photo.name) for each in self.photos for n in each.notes]
 
     def text(self) -> str:
         """Return the report in words, one paragraph per photo."""
@@ -93,19 +106,19 @@ def inspect_photos(
     config: InstanceConfig,
     count_tokens: Callable[[str], int],
 ) -> Report:
-    """Report on photos as they will be trained; each is decoded once.
+    """Report on photos as they will be trained, without decoding them again.
 
     Args:
         count_tokens: returns how many CLIP tokens a prompt needs, start and end included.
     """
-    looks = [look_at(read_photo(photo.path, config.background)) for photo in photos]
+    looks = [photo.look for photo in photos]
     reports = []
     for index, photo in enumerate(photos):
         windows = windows_of(photo.size, config, index)
         boxes = [kept_box(window) for window in windows]
         kept = union_area(boxes)
         notes = (
-            *crop_notes(photo, windows[0], kept),
+            *crop_notes(photo, windows[0], kept, config.crop_mode),
             *look_notes(photos, looks, index),
             *caption_notes(photo, count_tokens),
             *transparency_notes(photo, config.background),
@@ -152,7 +165,7 @@ def cut_sides(boxes: Sequence[Box]) -> Box:
     return min(lefts), min(tops), 1 - max(rights), 1 - max(bottoms)
 
 
-def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
+def crop_notes(photo: Photo, window: Window, kept: float, crop_mode: str) -> Iterator[Note]:
     name, (width, height) = photo.name, photo.size
     enlarged = max(window.size[0] / width, window.size[1] / height)
     if enlarged > 1:
@@ -166,7 +179,7 @@ def crop_notes(photo: Photo, window: Window, kept: float) -> Iterator[Note]:
         yield Note(
             "cropped_away",
             f"{1 - kept:.0%} of {name} is cropped away.",
-            "Crop the photo around the subject yourself, or set crop_mode to none.",
+            NO_SHAPE_FITS if crop_mode == "none" else CROP,
         )
 
 

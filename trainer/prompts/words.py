@@ -11,7 +11,8 @@ from functools import reduce
 from .tokenizer import MAX_TOKENS, encode
 
 __all__ = [
-    "escaped", "host_syntax", "naming_words", "rare_words", "tags_of", "trigger_phrase", "words_of",
+    "RARE_FROM", "escaped", "host_syntax", "naming_words", "rare_words", "tags_of",
+    "trigger_phrase", "words_of",
 ]  # fmt: skip
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
+from ..files.own import is_own_file, open_own
 from .events import Failed
 
 __all__ = ["RESUME", "SEE_LOG", "crash_event"]
 
-LOG_LINES, LOG_TAIL_CHARACTERS = 5, 2000
+LOG_LINES, LOG_TAIL_BYTES = 5, 4000
 RESUME = "Resume the run to continue from its last checkpoint."
 SEE_LOG = f"If the log does not show the cause, report it as a bug. {RESUME}"
 OUT_OF_MEMORY = (
@@ -34,5 +36,9 @@ def exit_name(code: int) -> str:
 
 
 def log_end(log: Path) -> str:
-    lines = log.read_text("utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:].splitlines()
+    if not is_own_file(log):  # deleted meanwhile
+        return ""
+    with open_own(log) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
     return "\n".join([line for line in lines if line.strip()][-LOG_LINES:])

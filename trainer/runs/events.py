@@ -6,19 +6,21 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ..files.own import is_own_file, open_own
 from . import messages
 
 __all__ = [
-    "EVENTS", "LAST", "Checkpoint", "Event", "Failed", "Finished", "Last", "Progress",
+    "EVENTS", "LAST", "Checkpoint", "Event", "Failed", "Finished", "Last", "Progress", "Rating",
     "ResultKind", "Sample", "Stage", "Started", "Status", "Stopped", "Warning", "from_line",
     "read_events", "to_line",
 ]  # fmt: skip
 
 Stage = Literal[
-    "environment", "loading", "caching", "class_images", "training", "sampling", "saving"
+    "environment", "loading", "caching", "class_images", "training", "sampling", "saving", "rating"
 ]
 ResultKind = Literal["", "lora", "checkpoint", "embedding"]  # "": the job makes no such file
 
@@ -112,6 +114,25 @@ class Warning(Event):
 
 
 @dataclass(frozen=True)
+class Rating(Event):
+    """How much a word means to the base.
+
+    Args:
+        tokens: what it is to the text encoder's tokenizer, in words.
+        prior: 1 is as much as an ordinary word.
+        weak: whether that is little enough for an identifier.
+        own: whether it is a word of the user, not a proposal.
+    """
+
+    name: ClassVar[str] = "rating"
+    word: str
+    tokens: str
+    prior: float
+    weak: bool
+    own: bool
+
+
+@dataclass(frozen=True)
 class Finished(Event):
     """The last event of a complete job; `result_path` is empty where the kind is."""
 
@@ -145,7 +166,7 @@ class Failed(Event):
 
 
 EVENTS = messages.by_name(
-    Started, Status, Progress, Sample, Checkpoint, Warning, Finished, Stopped, Failed
+    Started, Status, Progress, Sample, Checkpoint, Warning, Rating, Finished, Stopped, Failed
 )
 Last = Finished | Stopped | Failed
 LAST = (Finished, Stopped, Failed)
@@ -168,9 +189,9 @@ def from_line(line: str) -> Event:
 
 def read_events(path: Path) -> Iterator[Event]:
     """Yield the events of a run's file, if it exists; an incomplete line is skipped."""
-    if not path.is_file():
+    if not is_own_file(path):
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    with TextIOWrapper(open_own(path), "utf-8", errors="replace", newline="\n") as file:
         while line := file.readline(MAX_LINE):
             with suppress(ValueError):
                 yield from_line(line)

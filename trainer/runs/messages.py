@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -75,6 +76,10 @@ def fits(value: Any, hint: Any) -> bool:
         return value in parts
     if origin is Mapping:
         return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
+    if origin is Sequence:
+        return isinstance(value, list) and all(fits(item, parts[0]) for item in value)
     if type(value) is int:
         return hint in (int, float) and abs(value) < 2**63
+    if type(value) is float:
+        return hint is float and math.isfinite(value)
     return type(value) is hint

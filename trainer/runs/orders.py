@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import messages
 
 __all__ = [
-    "Compare", "MakeClassImages", "Order", "Request", "Sample", "Save", "Stop", "Train",
-    "order_from_line", "request_from_line", "to_line",
+    "Compare", "MakeClassImages", "Order", "RateWords", "Request", "Sample", "Save", "Stop",
+    "Train", "order_from_line", "request_from_line", "to_line",
 ]  # fmt: skip
 
 
@@ -63,6 +63,26 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class RateWords:
+    """Measure how much words mean to a base, and propose some that mean little.
+
+    Args:
+        run: folder of the log.
+        settings: of the base and the precision, by their names.
+        class_noun: what the words are rated with, such as "dog".
+        words: the user's own.
+        number: of words to propose.
+    """
+
+    name: ClassVar[str] = "rate_words"
+    run: str
+    settings: Mapping[str, Any]
+    class_noun: str
+    words: Sequence[str]
+    number: int
+
+
+@dataclass(frozen=True)
 class Stop:
     """Save, and end the job."""
 
@@ -83,9 +103,9 @@ class Sample:
     name: ClassVar[str] = "sample"
 
 
-Order = Train | MakeClassImages | Compare
+Order = Train | MakeClassImages | Compare | RateWords
 Request = Stop | Save | Sample
-ORDERS: dict[str, type[Order]] = messages.by_name(Train, MakeClassImages, Compare)
+ORDERS: dict[str, type[Order]] = messages.by_name(Train, MakeClassImages, Compare, RateWords)
 REQUESTS: dict[str, type[Request]] = messages.by_name(Stop, Save, Sample)
 
 

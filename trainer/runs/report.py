@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config.config import CONCEPTS, Config
 from ..files.atomic import write_atomic
+from ..files.own import is_own_file
 from .events import Event, read_events
 from .run import Run
 from .view import View
@@ -57,12 +58,12 @@ def write_report(run: Run, config: Config, last: Event, sections: Sequence[Secti
     body = [f"<h1>{title}</h1>", *summary(view)]
     body += [line for section in sections for line in section_html(section)]
     body += samples_html(run, view)
-    if run.loss_plot.exists():
+    if is_own_file(run.loss_plot):
         body += section_html(Section("Loss", picture=run.loss_plot.name))
     body += [line for section in settings_sections(config) for line in section_html(section)]
     head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>'
     page = "\n".join([head, f"<style>{STYLE}</style>", *body, ""])
-    write_atomic(run.report, page)
+    write_atomic(run.report, page.encode(errors="replace"))  # a half character in a prompt
 
 
 def settings_sections(config: Config) -> Iterator[Section]:
@@ -86,7 +87,7 @@ def summary(view: View) -> Iterator[str]:
 def samples_html(run: Run, view: View) -> Iterator[str]:
     """Yield the images that were sampled during training, in the order of their steps."""
     sampled = {Path(path).name: event for path, event in view.samples.items()}
-    found = {name: event for name, event in sampled.items() if (run.samples / name).exists()}
+    found = {name: event for name, event in sampled.items() if is_own_file(run.samples / name)}
     if found:
         yield "<h2>Samples</h2>"
     for name, event in found.items():

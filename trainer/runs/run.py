@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..environment.environment import PACK
 from ..errors import ConfigError
+from ..files import own, signature
 from ..files.atomic import check_writable, remove_leftovers, write_atomic
 from ..files.lock import Lock
 
@@ -16,6 +18,8 @@ __all__ = ["CONFIG", "INPUTS", "Run"]
 
 CONFIG, INPUTS, NUMBER = "config.json", "inputs.json", "number"
 NUMBER_BYTES = 20
+SECRET = PACK / ".secret"  # signs the configs that were written here
+UNFINISHED = re.compile(r"step_\d{6,}\.partial")  # a checkpoint that was being written
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Run:
         """The file of what a host started the run from."""
         return self.folder / INPUTS
 
+    @property
+    def signature(self) -> Path:
+        """The file that shows whether the config was written by this installation."""
+        return self.folder / "signature"
+
     @cached_property
     def lock(self) -> Lock:
         """The lock held by the one process that trains here."""
@@ -81,13 +90,33 @@ class Run:
         File times do not show that: they change when a folder is copied or restored.
         """
         file = self.folder / NUMBER
-        if not file.is_file():
+        if not own.is_own_file(file):
             return 0
         try:
-            with file.open("rb") as stream:
+            with own.open_own(file) as stream:
                 return max(0, int(stream.read(NUMBER_BYTES)))
         except (OSError, ValueError):  # damaged, so unknown
             return 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this installation wrote the config as it is."""
+        return signature.is_signed(self.config, self.signature, SECRET)
+
+    def check(self) -> None:
+        """Refuse a run that contains what the trainer never makes, such as a link.
+
+        Raises:
+            ConfigError: names the entry.
+        """
+        for file in (self.events, self.log, self.lock.path):
+            own.check_file(file, to_change=True)
+        files = (self.config, self.inputs, self.loss_plot, self.report, self.signature)
+        for file in (*files, self.folder / NUMBER):
+            own.check_file(file)
+        for folder in (self.checkpoints, self.samples):
+            own.check_folder(folder)
+        own.check_tree(self.folder)
 
     def take_number(self) -> None:
         """Give a new run the number after the highest in its folder; a run keeps its number."""
@@ -100,14 +129,17 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.take_number()
         write_atomic(self.config, config)
+        signature.sign(self.config, self.signature, SECRET)
 
     def check_free(self) -> None:
         """Refuse a run that another process is training, before anything in it is changed.
 
         Raises:
-            ConfigError: another process is training it, or the folder cannot be written to.
+            ConfigError: another process is training it, the folder cannot be written to, or it
+                contains links.
         """
         check_writable(self.folder, "run folder")
+        self.check()
         lock = Lock(self.lock.path)
         if lock.path.exists() and not lock.take():
             raise self.busy()
@@ -120,15 +152,28 @@ class Run:
             output: the folder of the result.
 
         Raises:
-            ConfigError: another process is training it.
+            ConfigError: another process is training it, or there are links in it or in the cache.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.check()
+        own.check_below(self.folder.parent, self.cache)
+        own.check_tree(self.cache)
         if not self.lock.take():
             raise self.busy()
         for partial in self.checkpoints.glob("*.partial"):
-            shutil.rmtree(partial, ignore_errors=True)
+            if UNFINISHED.fullmatch(partial.name):
+                with suppress(OSError):  # on Windows a scanner may hold a file
+                    own.remove(self.folder, partial)
         caches = [self.cache / "latents", *(self.cache / "class_images").glob("*")]
         remove_leftovers(self.lock, [self.folder, self.samples, *caches, output])
+
+    def is_free(self) -> bool:
+        """Lock the run; return False if another process trains it or it contains links."""
+        try:
+            self.check()
+            return self.lock.take()
+        except ConfigError:
+            return False
 
     def busy(self) -> ConfigError:
         """Return the error for a run that another process is training."""
@@ -139,9 +184,10 @@ class Run:
 
     def discard(self) -> None:
         """Remove a run that was refused before it began, unless another process is training it."""
-        if not self.folder.exists() or not self.lock.take():
+        if not self.folder.exists() or not self.is_free():
             return
-        for file in (self.config, self.inputs, self.folder / NUMBER, self.events, self.log):
+        numbered = self.folder / NUMBER
+        for file in (self.config, self.signature, self.inputs, numbered, self.events, self.log):
             with suppress(OSError):  # on Windows, the worker still has its log open
                 file.unlink()
         self.lock.release()

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from . import wording
-from .events import LAST, Event, Finished, Last, Progress, Sample, Started, Status, Stopped, Warning
+from .events import (
+    LAST,
+    Event,
+    Finished,
+    Last,
+    Progress,
+    Rating,
+    Sample,
+    Started,
+    Status,
+    Stopped,
+    Warning,
+)  # fmt: skip
 
 __all__ = ["View"]
 
@@ -25,6 +37,7 @@ class View:
         steps: the last report of every step; a resumed run repeats some.
         samples: by their paths; one that was sampled again replaces the earlier.
         warnings: by their messages, each once.
+        ratings: of words, in the order in which they were reported.
         result: the last event that names a file.
         end: how the run ended; None while it runs, and where it was killed.
     """
@@ -35,6 +48,7 @@ class View:
     steps: dict[int, Progress] = field(default_factory=dict)
     samples: dict[str, Sample] = field(default_factory=dict)
     warnings: dict[str, Warning] = field(default_factory=dict)
+    ratings: list[Rating] = field(default_factory=list)
     result: Finished | Stopped | None = None
     end: Last | None = None
 
@@ -59,6 +73,8 @@ class View:
             self.samples[event.path] = event
         elif isinstance(event, Warning):
             self.warnings[event.message] = event
+        elif isinstance(event, Rating):
+            self.ratings.append(event)
         elif isinstance(event, (Finished, Stopped)) and event.result_path:
             self.result = event
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .events import Failed, Finished, Last, Progress, Started, Status, Stopped, Warning
+from .events import Failed, Finished, Last, Progress, Rating, Started, Status, Stopped, Warning
 
 __all__ = [
-    "SAVING", "clock", "end_text", "progress_text", "rate_text", "stage_text", "start_text",
-    "status_text", "warning_text",
+    "SAVING", "clock", "end_text", "progress_text", "rate_text", "rating_text", "stage_text",
+    "start_text", "status_text", "warning_text",
 ]  # fmt: skip
 
 SAVING = "Stopping: saving progress …"
@@ -66,6 +66,12 @@ def start_text(event: Started) -> str:
 def warning_text(event: Warning) -> str:
     """Return what the user should know, and what to do about it."""
     return f"{event.message} {event.hint}".strip()
+
+
+def rating_text(event: Rating) -> str:
+    """Return what a word is, and how much it means to the base in percent of an ordinary word."""
+    strength = "weak" if event.weak else "strong"
+    return f"{event.word}: {event.tokens}, {strength} prior ({event.prior:.0%})"
 
 
 def end_text(last: Last, *, resume: str, full_path: bool = False) -> str:

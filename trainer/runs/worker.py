@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from ..environment.environment import check_ready, worker_command, worker_env
 from ..files.atomic import append_lines
+from ..files.own import open_own
 from . import orders
 from .crash import RESUME, SEE_LOG, crash_event
 from .events import LAST, Event, Failed, Last, from_line, to_line
@@ -37,7 +38,8 @@ class Worker:
         order: the job; its paths are absolute, or relative to the host's current folder.
 
     Raises:
-        ConfigError: the environment is not installed, or another process is training this run.
+        ConfigError: the environment is not installed, another process is training this run, or
+            there are links in it.
     """
 
     def __init__(self, order: orders.Order) -> None:
@@ -50,8 +52,8 @@ class Worker:
         self.ended = False
         self.incoming: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.writing = threading.Lock()
-        with self.run.log.open("ab") as log:
-            self.process = start(worker_command("-u", "-m", "trainer.worker"), log)
+        with open_own(self.run.log, "a+b") as log:
+            self.process = start(worker_command("trainer.worker"), log)
         self.write(order)
         threading.Thread(target=self.pump, name="dreambooth-worker", daemon=True).start()
 

@@ -17,18 +17,23 @@ from ..errors import ConfigError
 from ..files.atomic import new_folder, numbered
 from ..model_files.identify import describe
 from ..photos.layouts import read_concepts, read_settings, with_layouts
-from ..runs.events import Event, Failed
+from ..runs.events import Event, Failed, Finished
+from ..runs.history import past_run
 from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
 from .extract_command import add_extract
 from .flags import RUNS, add_events, add_settings, assignments, given_values
+from .identifiers_command import add_identifiers
 from .plan_command import add_plan_flags, show_plan
-from .show import is_main_process, json_report, run_job
+from .resume import check_run_paths
+from .show import is_main_process, json_report, run_job, show, show_end
 
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
 __all__ = ["main"]
+
+OR_START = "or start"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         if getattr(options, "events", False):
             json_report(sys.stdout)(Failed("config", error.message, error.hint, ""))
-        print(f"Error: {error.message} {error.hint}", file=sys.stderr)
+        show(f"Error: {error.message} {error.hint}", sys.stderr)
         return 2
 
 
@@ -58,6 +63,11 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser("class-images", help="generate class images", allow_abbrev=False)
     )
     add_sample(commands.add_parser("sample", help="generate images", allow_abbrev=False))
+    add_identifiers(
+        commands.add_parser(
+            "identifiers", help="propose rare words for a subject", allow_abbrev=False
+        )
+    )
     add_extract(commands.add_parser("extract-lora", help="extract a LoRA from a full fine-tune"))
     add_demo(
         commands.add_parser("demo", help="train on the small bundled model", allow_abbrev=False)
@@ -74,7 +84,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="JSON file of settings; flags override it")
     parser.add_argument("--preset", choices=list(PRESETS), help="named starting point")
     parser.add_argument("--run", type=Path, help="run folder (default: runs/<name of the output>)")
-    parser.add_argument("--resume", action="store_true", help="resume a stopped run")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="resume a stopped run")
+    again.add_argument(
+        "--resume-or-start", dest="resume", action="store_const", const=OR_START,
+        help="resume the run, start it if there is none, or do nothing if it has finished; for "
+        "jobs that a queue may start again",
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting by name"
     )
@@ -110,23 +126,47 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     # Absolute paths: a run may be resumed from another working folder.
-    config = Config.from_values(train_values(options)).with_paths(os.path.abspath)
+    config = train_config(options).with_paths(os.path.abspath)
     run = choose_run(options, Path(config.result.output).stem)
+    if options.resume == OR_START and (end := finished(run, config)):
+        show_end(options, end)
+        return 0
 
     def execute(report: Report, control: Control) -> Event:
         from ..worker.training.job import Job
         from ..worker.training.loop import train
 
-        return train(Job(config, run, options.resume, report, control))
+        return train(Job(config, run, bool(options.resume), report, control))
 
     return run_job(options, run, execute)
+
+
+def finished(run: Run, config: Config) -> Finished | None:
+    """Return how a run ended that has finished with these settings, if its result is there."""
+    past = past_run(run, [Path(config.result.output).parent])
+    if not isinstance(past.end, Finished) or past.result is None:
+        return None
+    saved = Config.from_values(read_config_file(run.config, own=True))
+    return past.end if config.with_resolution(saved.resolution) == saved else None
+
+
+def train_config(options: argparse.Namespace) -> Config:
+    """Return the config to train.
+
+    Raises:
+        ConfigError: it is not complete, or names paths of a run that was made elsewhere.
+    """
+    config = Config.from_values(train_values(options))
+    if options.run is not None and is_there(options):
+        check_run_paths(options, config)
+    return config
 
 
 def train_values(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the stopped run, config file, preset and flags; later ones win."""
     values: dict[str, Any] = {}
-    if options.resume and options.run is not None:
-        values = overridden(values, read_config_file(Run(options.run).config))
+    if options.resume and options.run is not None and is_there(options):
+        values = overridden(values, read_config_file(Run(options.run).config, own=True))
     if options.config is not None:
         values = overridden(values, read_settings(options.config))
     if options.preset is not None:
@@ -139,6 +179,11 @@ def train_values(options: argparse.Namespace) -> dict[str, Any]:
         concepts = [assignments(texts, "--concept") for texts in options.concept]
         values = overridden(values, {CONCEPTS: concepts})
     return values
+
+
+def is_there(options: argparse.Namespace) -> bool:
+    """Return whether the run to resume must be there, or is."""
+    return options.resume != OR_START or Run(options.run).config.exists()
 
 
 def overridden(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +209,7 @@ def choose_run(options: argparse.Namespace, stem: str) -> Run:
     """
     if options.resume:
         run = Run(options.run or newest_run(stem))
-        if not run.config.exists():
+        if options.resume != OR_START and not run.config.exists():
             raise ConfigError(f"There is no run {run.folder} to resume.", "Give --run FOLDER.")
         return run
     if not is_main_process():
@@ -195,7 +240,7 @@ def newest_run(stem: str) -> Path:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    return show_plan(Config.from_values(train_values(options)), options)
+    return show_plan(train_config(options), options)
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -213,17 +258,17 @@ def run_demo(options: argparse.Namespace) -> int:
         from ..worker.evaluation.demo import LOOK, SHEET
 
         seen = f"Open {run.folder / SHEET}, or {run.report} in a browser."
-        print(f"{seen} {LOOK}", file=sys.stderr)
+        show(f"{seen} {LOOK}", sys.stderr)
     return code
 
 
 def run_inspect(options: argparse.Namespace) -> int:
     from ..worker.base.embedded import base_path
 
-    print(describe(base_path(options.file)))
+    show(describe(base_path(options.file)), sys.stdout)
     return 0
 
 
 def run_doctor(_options: argparse.Namespace) -> int:
-    print(doctor())
+    show(doctor(), sys.stdout)
     return 0

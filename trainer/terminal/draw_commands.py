@@ -17,7 +17,7 @@ from ..model_files.header import read_header
 from ..prompts.lists import PROMPT_LISTS, SUBJECT, filled, trained_prompt
 from ..runs.events import Event
 from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
-from .show import run_job
+from .show import run_job, show
 
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
@@ -69,8 +69,9 @@ def run_class_images(options: argparse.Namespace) -> int:
         from ..worker.drawing.jobs import class_images_job
 
         parts = open_parts(model, precision, report)
-        last, folder = class_images_job(parts, prior, resolution, options.cache, control)
-        print(f"Class images: {folder}", file=sys.stderr)
+        side = resolution or parts.base.resolution
+        last, folder = class_images_job(parts, prior, side, options.cache, control)
+        show(f"Class images: {folder}", sys.stderr)
         return last
 
     return run_job(options, None, execute)
@@ -88,6 +89,7 @@ def run_sample(options: argparse.Namespace) -> int:
         from ..worker.trainable.apply import LoraFile
 
         parts = open_parts(model, precision, report)
+        side = resolution or parts.base.resolution
         lora = None if options.lora is None else LoraFile(options.lora, options.strength)
         pictures = Pictures(
             prompts=prompts,
@@ -96,7 +98,7 @@ def run_sample(options: argparse.Namespace) -> int:
             guidance_scale=options.guidance_scale,
             inference_steps=options.steps,
             seed=options.seed,
-            size=(resolution, resolution),
+            size=(side, side),
             output=options.output,
         )
         return sample_job(parts, pictures, lora, control)

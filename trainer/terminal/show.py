@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from ..errors import visible, visible_lines
 from ..runs.control import Control
 from ..runs.events import (
     LAST,
     Checkpoint,
     Event,
     Failed,
+    Finished,
     Progress,
+    Rating,
     Sample,
     Started,
     Status,
@@ -24,15 +27,20 @@ from ..runs.events import (
 from ..runs.run import Run
 from ..runs.signals import stop_on_signals
 from ..runs.view import View
-from ..runs.wording import end_text, start_text, warning_text
+from ..runs.wording import end_text, rating_text, start_text, warning_text
 
 if TYPE_CHECKING:
     from ..runs.control import Report
 
-__all__ = ["is_main_process", "json_report", "run_job"]
+__all__ = ["is_main_process", "json_report", "run_job", "show", "show_end"]
 
 RESUME = "To resume, run the same command with --resume."
 LOG_EVERY = 10  # steps between two lines if none can be overwritten
+
+
+def show(text: str, stream: TextIO) -> None:
+    """Print lines for a person; names and prompts of others may hold codes a terminal obeys."""
+    print(visible_lines(text), file=stream, flush=True)
 
 
 def json_report(stream: TextIO) -> Callable[[Event], None]:
@@ -63,7 +71,7 @@ class TerminalReport:
     def progress(self, text: str, *, final: bool) -> None:
         """Show a temporary state; if lines cannot be overwritten, only final ones."""
         if self.live:
-            self.stream.write(f"\r\x1b[2K{text}")
+            self.stream.write(f"\r\x1b[2K{visible(text)}")
             self.stream.flush()
             self.open_line = True
         elif final:
@@ -74,7 +82,7 @@ class TerminalReport:
         if self.open_line:
             self.stream.write("\n")
             self.open_line = False
-        print(text, file=self.stream, flush=True)
+        show(text, self.stream)
 
 
 def is_final(event: Progress | Status) -> bool:
@@ -90,6 +98,8 @@ def event_text(event: Event) -> str:
         return f"{start_text(event)} Run folder: {event.run}"
     if isinstance(event, Warning):
         return f"Warning: {warning_text(event)}"
+    if isinstance(event, Rating):
+        return rating_text(event)
     if isinstance(event, (Sample, Checkpoint)):
         return f"{type(event).__name__}: {event.path}"
     assert isinstance(event, LAST)
@@ -107,16 +117,24 @@ def run_job(
     stop_on_signals(control.stop.set)
     if not is_main_process():
         return guarded(None, lambda heard: execute(heard, control), lambda event: None)
-    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    shown = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
 
     def report(event: Event) -> None:
         try:
-            show(event)
+            shown(event)
         except OSError:  # the terminal or pipe is closed: print no more, save and stop
             control.stop.set()
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return guarded(run, lambda heard: execute(heard, control), report)
+
+
+def show_end(options: argparse.Namespace, last: Finished) -> None:
+    """Show how a run ended that need not be run again."""
+    if not is_main_process():
+        return
+    show = json_report(sys.stdout) if options.events else TerminalReport(sys.stdout)
+    show(last)
 
 
 def is_main_process() -> bool:

@@ -6,6 +6,7 @@ means that the host is gone: save and stop.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -20,7 +21,9 @@ from ..runs.run import Run
 from ..runs.signals import stop_on_signals
 from .edge import guarded
 
-__all__ = ["listen", "main", "private_input"]
+__all__ = ["GRACE_SEC", "listen", "main", "private_input"]
+
+GRACE_SEC = 600  # to save once the host is gone, as long as a host waits after Stop
 
 
 def main() -> int:
@@ -36,8 +39,8 @@ def main() -> int:
         with lock:
             try:
                 print(to_line(event), file=events, flush=True)
-            except OSError:  # the host is gone; events.jsonl continues
-                control.stop.set()
+            except OSError:  # events.jsonl continues
+                host_is_gone(control)
 
     order = orders.order_from_line(requests.readline())
     threading.Thread(target=listen, args=(requests, control), daemon=True).start()
@@ -68,7 +71,18 @@ def listen(requests: TextIO, control: Control) -> None:
             flags[type(orders.request_from_line(line))].set()
         except ValueError:  # keep listening, or a later stop would be missed
             print(f"Not a request: {line[:200]!r}", file=sys.stderr)
+    host_is_gone(control)
+
+
+def host_is_gone(control: Control) -> None:
+    """Ask for a stop, and end the process if it has not saved and stopped by itself in time.
+
+    The timer is a thread outside of Python, which no computation can keep from running. It writes
+    to the log what every thread was doing.
+    """
     control.stop.set()
+    print(f"The host is gone. This process ends in at most {GRACE_SEC} s.", file=sys.stderr)
+    faulthandler.dump_traceback_later(GRACE_SEC, exit=True, file=sys.stderr)
 
 
 def obey(order: orders.Order, run: Run, report: Report, control: Control) -> Event:
@@ -79,6 +93,8 @@ def obey(order: orders.Order, run: Run, report: Report, control: Control) -> Eve
 
     if isinstance(order, orders.MakeClassImages):
         return drawing.run_class_images(order, run, report, control)
+    if isinstance(order, orders.RateWords):
+        return drawing.run_rating(order, report, control)
     return drawing.run_compare(order, report, control)
 
 

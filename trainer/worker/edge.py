@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,6 +10,7 @@ from contextlib import suppress
 from ..errors import ConfigError
 from ..files.atomic import append_lines
 from ..files.disk import is_full
+from ..files.own import is_own_file
 from ..runs.control import Report, Stop
 from ..runs.crash import RESUME
 from ..runs.events import Event, Failed, Finished, Stopped, to_line
@@ -23,9 +25,9 @@ SMALLER = (
     "would save, run `python dreambooth.py plan` with the same settings."
 )
 PAGE_FILE_HINT = "Let Windows manage the page file size, or close other programs."
-LOWER_RATE = (
-    "Start a new run with a lower learning_rate, and with mixed_precision no or bf16 instead of "
-    "fp16. This run's last checkpoint is kept."
+NO_PICTURE = (  # the weights of base and LoRA were checked when they were loaded
+    "Use mixed_precision bf16 or no instead of fp16, or a lower guidance scale. With a LoRA, lower "
+    "its strength."
 )
 BUG = "This is a bug. Please report it with the log."
 EXIT_CODES: dict[type[Event], int] = {Finished: 0, Stopped: 3}
@@ -38,7 +40,7 @@ def guarded(run: Run | None, execute: Callable[[Report], Event], report: Report)
         run: also records the events; None for jobs without a run folder.
     """
     stay_awake()
-    new = run is not None and not run.config.exists()
+    new = run is not None and not os.path.lexists(run.config)
     recorder = Recorder(run, report)
     try:
         last = execute(recorder)
@@ -65,9 +67,11 @@ def never_began(last: Event) -> bool:
 
 def failure(error: Exception, run: Run | None) -> Failed:
     """Return the `failed` event for any exception: what went wrong and what to do."""
-    log_path = str(run.log) if run is not None and run.log.exists() else ""
+    log_path = str(run.log) if run is not None and is_own_file(run.log) else ""
     if isinstance(error, ConfigError):
         return Failed("config", error.message, error.hint, "")
+    if isinstance(error, FloatingPointError):  # in sampling; training raises Diverged
+        return Failed("not_a_number", str(error), NO_PICTURE, log_path)
     with suppress(OSError):  # the log may be on the full disk
         traceback.print_exception(error)
     if isinstance(error, Halted):
@@ -81,8 +85,6 @@ def failure(error: Exception, run: Run | None) -> Failed:
     if isinstance(error, OSError):
         hint = f"Check that the disk is connected and writable. {RESUME}"
         return Failed("disk", f"A file could not be read or written: {error}.", hint, log_path)
-    if isinstance(error, FloatingPointError):
-        return Failed("not_a_number", str(error), LOWER_RATE, log_path)
     return Failed("internal", f"{type(error).__name__}: {error}", BUG, log_path)
 
 

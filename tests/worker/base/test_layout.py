@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks.random_checkpoint import UNETS, make_text_encoder, make_unet, make_vae
+from trainer.model_files.unet_structure import Level, unet_structure, unet_tensors
 from trainer.worker.base import text_layout, unet_layout, vae_layout
 
 
@@ -27,14 +28,16 @@ def test_unet_config_and_names_are_read_back_from_the_original_layout(family, si
     unet = make_unet(family, size)
     sizes = UNETS[family, size]
     levels = [
-        unet_layout.Level(channels, sizes.num_blocks, depth)
+        Level.even(channels, sizes.num_blocks, depth)
         for channels, depth in zip(sizes.channels, sizes.depths, strict=True)
     ]
     weights = numbered(unet)
     original = unet_layout.unet_from_diffusers(weights, levels)
     shapes = {name: tuple(value.shape) for name, value in original.items()}
-    assert unet_layout.unet_levels(shapes) == levels
-    config = unet_layout.unet_config(shapes, 8 if family == "sd1" else None)
+    structure = unet_structure(shapes)
+    assert list(structure.levels) == levels
+    assert unet_tensors(structure) == shapes
+    config = unet_layout.unet_config(structure, 8 if family == "sd1" else None)
     with torch.device("meta"):
         rebuilt = type(unet)(**config)
     assert {n: p.shape for n, p in rebuilt.named_parameters()} == {
@@ -46,7 +49,7 @@ def test_unet_config_and_names_are_read_back_from_the_original_layout(family, si
 def test_unet_names_are_those_of_published_checkpoints():
     sizes = UNETS["sd1", "full"]
     levels = [
-        unet_layout.Level(channels, sizes.num_blocks, depth)
+        Level.even(channels, sizes.num_blocks, depth)
         for channels, depth in zip(sizes.channels, sizes.depths, strict=True)
     ]
     pairs = dict((b, a) for a, b in unet_layout.unet_pairs(levels))

@@ -115,6 +115,5 @@ def test_a_weight_of_the_wrong_shape_is_named(tiny_checkpoint, tmp_path):
     name = "model.diffusion_model.out.2.bias"
     weights[name] = torch.zeros(7, dtype=torch.float16)
     save_file(weights, tmp_path / "bad.safetensors")
-    opened = models.open_base(ModelConfig(str(tmp_path / "bad.safetensors")))
-    with pytest.raises(ConfigError, match=r"conv_out.bias has shape \(7,\), not \(4,\)"):
-        models.load_unet(opened, torch.float32)
+    with pytest.raises(ConfigError, match=r"U-Net's out.2.bias has shape \(7,\), not \(4,\)"):
+        models.open_base(ModelConfig(str(tmp_path / "bad.safetensors")))

@@ -9,6 +9,7 @@ import pytest
 from trainer.config.config import Config
 from trainer.errors import ConfigError
 from trainer.photos.images import Photo
+from trainer.photos.looks import Look
 from trainer.worker.data.inputs import Inputs, check_same, description
 
 
@@ -16,7 +17,7 @@ def photo(folder: Path, content: bytes, caption: str = "a photo of sks dog") -> 
     folder.mkdir(exist_ok=True)
     path = folder / "photo_1.png"
     path.write_bytes(content)
-    return Photo(path, (8, 8), caption, transparent=False)
+    return Photo(path, (8, 8), caption, transparent=False, look=Look(99, 0))
 
 
 def inputs(*photos: Photo) -> Inputs:

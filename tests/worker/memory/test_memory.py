@@ -130,9 +130,11 @@ def test_latents_that_are_no_numbers_name_the_vae_and_the_photo(make_config, tmp
         return encode_image(vae, pixels) * math.nan
 
     monkeypatch.setattr("trainer.worker.base.parts.encode_image", broken)
-    with pytest.raises(ConfigError, match=r"VAE .*sd1_0.* produced NaN for photo_0.png") as raised:
+    with pytest.raises(
+        ConfigError, match=r"VAE .*sd1_0.* produced NaN or infinite values for photo_0.png"
+    ) as raised:
         start(make_config(), tmp_path)
-    assert "Set `vae`" in raised.value.hint
+    assert "Set vae" in raised.value.hint
     assert not list((tmp_path / "runs" / "cache").rglob("*.safetensors"))
 
 

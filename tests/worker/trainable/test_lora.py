@@ -28,6 +28,7 @@ from trainer.worker.base.parts import open_parts
 from trainer.worker.drawing.jobs import Pictures, sample_job
 from trainer.worker.randomness import generator
 from trainer.worker.trainable.apply import LoraFile, attach, encode_with
+from trainer.worker.trainable.layer_names import by_layer
 from trainer.worker.trainable.lora_file import check_lora
 from trainer.worker.training.job import Job
 from trainer.worker.training.setup import set_up
@@ -156,7 +157,9 @@ def test_a_damaged_file_is_noticed_after_saving(make_config, tmp_path):
 def test_a_lora_of_another_family_is_refused(make_config, tmp_path):
     lora, _ = trained_lora(make_config, tmp_path, "sd1")
     _, other = trained_lora(make_config, tmp_path, "sd2")
-    with pytest.raises(ConfigError, match="has no place for"):
+    with pytest.raises(
+        ConfigError, match="is a LoRA for SD 1.x, and .* is SD 2.x. Use it with the base"
+    ):
         own_picture(other, lora, tmp_path / "x")
 
 
@@ -166,7 +169,7 @@ def test_strength_scales_the_lora(make_config, tmp_path):
     answers = []
     for strength in (0.0, 0.5, 1.0):
         parts = open_parts(ModelConfig(str(base)), "no", lambda event: None)
-        encode_with(parts, LoraFile(lora, strength), [""])
+        encode_with(parts, LoraFile(lora, strength), [""], Control().check)
         layer = parts.unet.get_submodule(name)
         answers.append(layer(torch.eye(layer.in_features)))
     half, whole = answers[1] - answers[0], answers[2] - answers[0]
@@ -178,7 +181,7 @@ def test_in_half_precision_a_file_draws_just_what_training_drew(make_config, tmp
     """Merged into the base's weights it would not: small differences are rounded away there."""
     training, lora = random_training(make_config, tmp_path, "sd1", mixed_precision="bf16")
     parts = open_parts(ModelConfig(training.config.model.base), "bf16", lambda event: None)
-    encode_with(parts, LoraFile(lora), [""])
+    encode_with(parts, LoraFile(lora), [""], Control().check)
     rng = torch.Generator().manual_seed(1)
     noisy, timestep = torch.randn(1, 4, 8, 8, generator=rng), torch.tensor([500])
     prompts = training.model.prompts[["a photo of sks dog"]].embeds
@@ -199,7 +202,8 @@ def test_layers_of_different_ranks_each_add_their_own_product():
         weights |= {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": up}
         weights |= {f"{layer}.alpha": torch.tensor(2.0)}
         expected[name] = plain[name] + 0.5 * 2.0 / rank * (up @ down).T
-    attach("lora_unet", model, weights, 0.5)
-    assert weights == {}
+    layers = by_layer(weights)
+    attach("lora_unet", model, layers, 0.5)
+    assert layers == {}
     for name, value in expected.items():
         torch.testing.assert_close(model[name](torch.eye(4)), value)

@@ -28,13 +28,6 @@ from trainer.worker.training.optimizer_kinds import OPTIMIZERS
 from trainer.worker.training.setup import set_up
 
 FULL = {"method": "full", "train_text_encoder": True, "learning_rate": 1e-4}
-LIBRARIES = {kind.library for kind in OPTIMIZERS.values()} - {None}
-
-
-def needs(optimizer: str) -> None:
-    library = OPTIMIZERS[optimizer].library
-    if library is not None:
-        pytest.importorskip(library)
 
 
 def set_up_run(config, folder):
@@ -82,7 +75,6 @@ def test_gradients_and_update_equal_an_independent_computation(make_config, tmp_
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_four_steps_equal_two_and_two_after_a_stop(make_config, tmp_path, optimizer, method):
-    needs(optimizer)
     config = make_config(
         **FULL | {"method": method}, optimizer=optimizer, rank=64, text_encoder_train_steps=3
     )
@@ -94,7 +86,6 @@ def test_four_steps_equal_two_and_two_after_a_stop(make_config, tmp_path, optimi
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_state_is_as_large_as_was_said(make_config, tmp_path, optimizer):
-    needs(optimizer)
     config = make_config(**FULL, optimizer=optimizer)
     training = set_up_run(config, tmp_path / "run")
     said = training.updater.optimizer.num_bytes()

@@ -6,7 +6,6 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.conftest import CLASS_PROMPT
-from tests.worker.training.test_full import needs
 from tests.worker.training.test_train import run_training
 from trainer.config.config import Config
 from trainer.config.presets import PRESETS, preset_values
@@ -30,14 +29,12 @@ def preset_config(make_config, name: str) -> Config:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains(make_config, tmp_path, name):
-    needs(preset_values(name).get("optimizer", "adamw"))
     end = run_training(preset_config(make_config, name), tmp_path / "run")[-1]
     assert (end.name, end.step) == ("finished", 2)
     assert end.result_kind == ("checkpoint" if "full" in name or name == "paper" else "lora")
 
 
 def test_the_published_lora_is_of_rank_4_on_all_attention_layers_alone(make_config, tmp_path):
-    needs("adamw8bit")
     end = run_training(preset_config(make_config, "sdxl-lora-published"), tmp_path / "run")[-1]
     usual = run_training(make_config("sdxl"), tmp_path / "usual")[-1]
     weights, all_layers = load_file(end.result_path), load_file(usual.result_path)

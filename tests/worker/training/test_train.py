@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ from trainer.worker.base import models
 from trainer.worker.device.failures import Diverged
 from trainer.worker.training.job import Job
 from trainer.worker.training.loop import train
+from trainer.worker.training.plot import plot_losses
 from trainer.worker.training.prepare import check_sources
 from trainer.worker.training.setup import set_up
 
@@ -139,15 +142,34 @@ def test_a_stop_before_the_first_step_leaves_a_run_that_can_be_done(make_config,
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 4]
 
 
-def test_a_sample_that_cannot_be_drawn_costs_no_training(make_config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [(FloatingPointError("black"), "learning_rate"), (MemoryError("full"), "Lower the resolution")],
+)
+def test_a_sample_that_cannot_be_drawn_costs_no_training(
+    make_config, tmp_path, monkeypatch, error, advice
+):
     def fail(*_: object) -> None:
-        raise FloatingPointError("black")
+        raise error
 
     monkeypatch.setattr("trainer.worker.training.training.draw_series", fail)
     events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
     warned = [e for e in events if isinstance(e, Warning)]
-    assert [e.code for e in warned if e.code == "sample_failed"] == ["sample_failed"] * 2
+    hints = [e.hint for e in warned if e.code == "sample_failed"]
+    assert len(hints) == 2 and advice in hints[0]
+    assert ("resolution" in hints[0]) is (advice == "Lower the resolution")
     assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
+
+
+def test_the_loss_plot_has_no_text_that_its_font_may_lack(make_config, tmp_path):
+    run_training(make_config(max_train_steps=2), tmp_path / "runs/dog")
+    shutil.copytree(tmp_path / "runs/dog", tmp_path / "runs/犬 $x_")
+    for name in ("dog", "犬 $x_"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plot_losses(Run(tmp_path / "runs" / name))
+    plots = [Run(tmp_path / "runs" / name).loss_plot.read_bytes() for name in ("dog", "犬 $x_")]
+    assert plots[0] == plots[1]
 
 
 def test_a_plot_that_another_program_keeps_locked_costs_no_training(
@@ -160,6 +182,20 @@ def test_a_plot_that_another_program_keeps_locked_costs_no_training(
     events = run_training(make_config(), tmp_path / "runs/r")
     assert "plot_failed" in [e.code for e in events if isinstance(e, Warning)]
     assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
+
+
+def test_a_run_can_be_stopped_while_its_photos_are_read(make_config, tmp_path):
+    control, run, told = Control(), Run(tmp_path / "runs/r"), []
+
+    def stop_at_the_first_photo(event: Event) -> None:
+        if isinstance(event, Status) and event.message == "Reading photos":
+            told.append(event.done)
+            control.stop.set()
+
+    with pytest.raises(Stop):
+        train(Job(make_config(), run, False, stop_at_the_first_photo, control))
+    assert told == [0]
+    assert not run.config.exists()
 
 
 def test_a_torn_line_of_events_disturbs_no_resume(make_config, tmp_path):

@@ -5,6 +5,7 @@ Under `torch.device("meta")` every part is built from the file's header alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,41 +15,65 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from ...config.model import ModelConfig, PredictionType
+from ...config.config import Config
+from ...config.model import (
+    EMBEDDED,
+    EMBEDDED_SIDE_PX,
+    Attention,
+    BasePrecision,
+    ModelConfig,
+    PredictionType,
+)
 from ...errors import ConfigError
+from ...model_files.contents import UNET_PREFIX, VAE_PREFIX
+from ...model_files.diffusers_folder import part_files
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
+from ...model_files.unet_structure import unet_structure
 from . import text_layout, unet_layout, vae_layout
 from .embedded import base_path
+from .folder_parts import TextEncoder, load_folder_part, named_as_in
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
+from .quantised import quantise
 from .renaming import Weights
+from .weight_formats import require_library
 from .weights import complete, fill, read_weights
 
 __all__ = [
     "BaseModel",
     "TextEncoder",
     "load_noise_scheduler",
+    "load_stored_unet",
     "load_text_encoders",
     "load_unet",
     "load_vae",
     "open_base",
     "pixels_per_latent",
     "vae_factor",
+    "with_resolution",
 ]
 
+DROPPED_ALREADY = 23  # layers of OpenCLIP-H in files that were converted from diffusers' folders
 TILE_PX = 512  # side of the tiles that the VAE decodes
-TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """An identified base, ready to load its parts."""
+    """An identified base, ready to load its parts.
+
+    Args:
+        resolution: the side in pixels of the images that such bases were trained on.
+        base_precision: how the U-Net is stored; `attention` says what computes its attention.
+    """
 
     path: Path
     vae_path: Path | None
     file: ModelFile
     family: Family
     prediction_type: PredictionType
+    resolution: int
+    base_precision: BasePrecision
+    attention: Attention
 
     @property
     def is_folder(self) -> bool:
@@ -70,10 +95,15 @@ class BaseModel:
         """Return what its family's bases with the same prediction type have in common."""
         return self.family.variant(velocity=self.predicts_velocity)
 
-    @property
-    def resolution(self) -> int:
-        """Return the side in pixels of the images that such bases were trained on."""
-        return self.variant.resolution
+    def sources(self, part: str) -> list[tuple[Path, str]]:
+        """Return the files of a part, named as in diffusers' folders, with its prefix in them."""
+        if part == "vae" and self.vae_path is not None:
+            return [(self.vae_path, "")]
+        if self.is_folder:
+            return [(file, "") for file in part_files(self.path, part)]
+        prefixes = {kind.folder: kind.prefix for kind in self.family.text_encoders}
+        prefixes |= {"unet": UNET_PREFIX, "vae": VAE_PREFIX}
+        return [(self.path, prefixes[part])]
 
 
 def open_base(config: ModelConfig) -> BaseModel:
@@ -99,7 +129,31 @@ def open_base(config: ModelConfig) -> BaseModel:
     prediction_type = config.prediction_type
     if prediction_type == "auto":
         prediction_type = "v_prediction" if predicts_velocity(file) else "epsilon"
-    return BaseModel(path, vae_path, file, family, prediction_type)
+    own = family.variant(velocity=prediction_type == "v_prediction").resolution
+    side = EMBEDDED_SIDE_PX if config.base == EMBEDDED else own
+    require_library(config.base_precision)
+    base = BaseModel(
+        path, vae_path, file, family, prediction_type, side, config.base_precision, config.attention
+    )
+    if base.is_folder:
+        check_folder(base)
+    return base
+
+
+def with_resolution(config: Config) -> Config:
+    """Return a config with the base's resolution where it was left open."""
+    return config.with_resolution(open_base(config.model).resolution)
+
+
+def check_folder(base: BaseModel) -> None:
+    """Raise ConfigError unless a folder's weights fit its configs; single files are checked above.
+
+    The parts are built from the headers alone.
+    """
+    with torch.device("meta"):
+        load_unet(base, torch.float32)
+        load_text_encoders(base, torch.float32)
+        read_vae(base)
 
 
 def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
@@ -113,15 +167,31 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
 def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
     """Return the frozen U-Net in `dtype`."""
     if base.is_folder:
-        return load_folder_part(UNet2DConditionModel, base, "unet", dtype)
-    weights = read_weights(base.path, unet_layout.UNET_PREFIX, dtype)
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+        return load_folder_part(UNet2DConditionModel, base.path, "unet", dtype)
+    weights = read_weights(base.path, UNET_PREFIX, dtype)
+    structure = unet_structure({key: tuple(value.shape) for key, value in weights.items()})
     with complete("U-Net", base.path), torch.device("meta"):
-        config = unet_layout.unet_config(shapes, base.family.num_heads)
-        levels = unet_layout.unet_levels(shapes)
-        unet = UNet2DConditionModel(**config)
-        weights = unet_layout.unet_to_diffusers(weights, levels)
+        unet = UNet2DConditionModel(**unet_layout.unet_config(structure, base.family.num_heads))
+        weights = unet_layout.unet_to_diffusers(weights, structure.levels)
     return fill(unet, weights, "U-Net", base.path)
+
+
+def load_stored_unet(
+    base: BaseModel,
+    dtype: torch.dtype,
+    device: torch.device,
+    check: Callable[[nn.Module], None] = lambda unet: None,
+) -> UNet2DConditionModel:
+    """Return the frozen U-Net on a device: computing in `dtype`, stored in the base's precision.
+
+    Args:
+        check: called with the U-Net before its weights are rounded.
+    """
+    unet: Any = load_unet(base, dtype)
+    check(unet)
+    quantise(unet, base.base_precision, device)
+    nn.Module.to(unet, device)  # its own `to` warns needlessly
+    return unet
 
 
 def load_vae(base: BaseModel) -> AutoencoderKL:
@@ -137,14 +207,14 @@ def read_vae(base: BaseModel) -> AutoencoderKL:
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:
-        return load_folder_part(AutoencoderKL, base, "vae", torch.float32)
-    weights = read_weights(base.path, vae_layout.VAE_PREFIX, torch.float32)
+        return load_folder_part(AutoencoderKL, base.path, "vae", torch.float32)
+    weights = read_weights(base.path, VAE_PREFIX, torch.float32)
     return build_vae(weights, base.family, base.path)
 
 
 def load_vae_file(path: Path, family: Family) -> AutoencoderKL:
     """Return a VAE from its own file, with or without the checkpoint's prefix."""
-    weights = read_weights(path, vae_layout.VAE_PREFIX, torch.float32)
+    weights = read_weights(path, VAE_PREFIX, torch.float32)
     return build_vae(weights or read_weights(path, "", torch.float32), family, path)
 
 
@@ -197,7 +267,7 @@ def load_text_encoder_folder(
     base: BaseModel, kind: TextEncoderKind, dtype: torch.dtype
 ) -> TextEncoder:
     model = CLIPTextModelWithProjection if kind.folder == "text_encoder_2" else CLIPTextModel
-    return load_folder_part(model, base, kind.folder, dtype)
+    return load_folder_part(model, base.path, kind.folder, dtype)
 
 
 def load_text_encoder_part(
@@ -208,47 +278,14 @@ def load_text_encoder_part(
         weights = text_layout.open_clip_to_clip(weights)
     elif "embeddings.token_embedding.weight" in weights:  # files of 2022 lack this level
         weights = {f"text_model.{key}": value for key, value in weights.items()}
-    weights = {key: v for key, v in weights.items() if not key.endswith("position_ids")}
-    projected = "text_projection.weight" in weights and base.family.penultimate and kind.open_clip
+    projected = base.family.penultimate and kind.open_clip
     with complete("text encoder", base.path), torch.device("meta"):
         config = text_layout.clip_config(weights, "gelu" if kind.open_clip else "quick_gelu")
-        if base.family.drop_last_layer:
+        if base.family.drop_last_layer and config["num_hidden_layers"] != DROPPED_ALREADY:
             config["num_hidden_layers"] -= 1
         model = (CLIPTextModelWithProjection if projected else CLIPTextModel)(
             CLIPTextConfig(**config)
         )
-    expected = dict(model.named_parameters())
-    if not any(key.startswith("text_model.") for key in expected):
-        weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
-    weights = {key: value for key, value in weights.items() if key in expected}
-    return fill(model, weights, "text encoder", base.path)
-
-
-def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) -> Any:
-    """Return one part of a diffusers folder, frozen."""
-    path = base.path / part
-    if not torch.empty(0).is_meta:
-        with complete(part, path):
-            model, info = kind.from_pretrained(
-                path, output_loading_info=True, **local(base, part, dtype)
-            )
-            if info["missing_keys"] or info["mismatched_keys"]:  # they would be random
-                raise KeyError(sorted(info["missing_keys"])[:1] or info["mismatched_keys"][:1])
-        return model.requires_grad_(False)
-    if hasattr(kind, "load_config"):  # diffusers
-        model = kind.from_config(kind.load_config(path))
-        return nn.Module.to(model, dtype).requires_grad_(False)  # its own `to` warns needlessly
-    config = CLIPTextConfig.from_pretrained(path)
-    return kind(config).to(dtype).requires_grad_(False)
-
-
-def local(base: BaseModel, part: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Return options for `from_pretrained` that never download anything or open a pickle."""
-    names = [path.name for path in (base.path / part).glob("*.safetensors")]
-    plain = any(".fp16." not in name for name in names)
-    return {
-        "local_files_only": True,
-        "use_safetensors": True,
-        "torch_dtype": dtype,
-        "variant": None if plain else "fp16",
-    }
+    last = f"layers.{config['num_hidden_layers']}."
+    weights = {key: value for key, value in weights.items() if last not in key}
+    return fill(model, named_as_in(model, weights), "text encoder", base.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,15 @@ from ...runs.events import Status, Warning
 from ..device.device import DTYPES, device_warnings, make_accelerator
 from ..device.memory import OutOfMemory, free_memory, shortage
 from . import models
+from .attention import choose_attention
+from .finite import require_finite
 from .latents import encode_image
 from .models import BaseModel
+from .quantised import require_base_precision
 
 __all__ = ["Parts", "open_parts"]
 
+TITLES = {"unet": "U-Net", "vae": "VAE"}
 RELOADED = "It is reloaded later, with the same result."
 
 
@@ -42,6 +46,10 @@ class Parts:
     report: Report
     unet_dtype: torch.dtype | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
+    warned: list[Warning] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_base_precision(self.base.base_precision, self.device, self.dtype)
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         """Return a part, loading it on first use."""
@@ -54,15 +62,27 @@ class Parts:
     @property
     def unet(self) -> Any:
         """Return the U-Net, on the device."""
-        return self.get(
-            "U-Net",
-            lambda: models.load_unet(self.base, self.unet_dtype or self.dtype).to(self.device),  # pyright: ignore
-        )
+        return self.get("U-Net", self.load_unet)
+
+    def load_unet(self) -> Any:
+        """Load the U-Net as the base is to be stored, with the attention that was asked for."""
+        dtype = self.unet_dtype or self.dtype
+        if self.base.base_precision == "auto":
+            unet = self.on_device(models.load_unet(self.base, dtype), "unet")
+        else:
+            check = partial(require_finite, part=TITLES["unet"], sources=self.base.sources("unet"))
+            unet = models.load_stored_unet(self.base, dtype, self.device, check)
+        warning = choose_attention(unet, self.base.attention, self.device, self.dtype)
+        if warning is not None and warning not in self.warned:
+            self.report(warning)
+            self.warned.append(warning)
+        return unet
 
     @property
     def vae(self) -> Any:
         """Return the VAE in float32, on the device."""
-        return self.get("VAE", lambda: models.load_vae(self.base)).to(self.device)
+        found = self.get("VAE", lambda: self.on_device(models.load_vae(self.base), "vae"))
+        return found.to(self.device)
 
     @property
     def text_encoders(self) -> list[nn.Module]:
@@ -71,8 +91,25 @@ class Parts:
 
     def load_text_encoders(self, dtype: torch.dtype) -> list[Any]:
         """Load separate text encoders for training, which are not shared with `text_encoders`."""
-        encoders = models.load_text_encoders(self.base, dtype)
-        return [encoder.to(self.device) for encoder in encoders]  # pyright: ignore
+        encoders: list[Any] = models.load_text_encoders(self.base, dtype)
+        kinds = self.base.family.text_encoders
+        return [
+            self.on_device(encoder, kind.folder)
+            for kind, encoder in zip(kinds, encoders, strict=True)
+        ]
+
+    def on_device(self, model: Any, part: str) -> Any:
+        """Move a part to the device, where its weights are checked to be finite.
+
+        Args:
+            part: its name in diffusers' folders.
+
+        Raises:
+            ConfigError: a weight is NaN or infinite.
+        """
+        model = model.to(self.device)
+        require_finite(model, TITLES.get(part, "text encoder"), self.base.sources(part))
+        return model
 
     @cached_property
     def noise_scheduler(self) -> DDPMScheduler:
@@ -108,9 +145,10 @@ class Parts:
             self.release("U-Net")
             found.append(encode_image(self.vae, pixels))
         if not torch.isfinite(found[0]).all():
+            vae = self.base.vae_path or self.base.path
             raise ConfigError(
-                f"VAE {self.base.vae_path or self.base.path} produced NaN for {name}.",
-                "Set `vae` to another file (for SDXL: an fp16-safe one).",
+                f"VAE {vae} produced NaN or infinite values for {name}.",
+                "Set vae to another file, such as those in models/vae.",
             )
         return found[0]
 

@@ -5,7 +5,7 @@ Legend: B prompts, L = 77 tokens, D text width, P pooled width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +82,21 @@ class PromptTable:
 
 @torch.no_grad()
 def encode_table(
-    family: Family, text_encoders: Sequence[nn.Module], prompts: Iterable[str]
+    family: Family,
+    text_encoders: Sequence[nn.Module],
+    prompts: Iterable[str],
+    check: Callable[[], None],
 ) -> PromptTable:
-    """Encode every distinct prompt with the frozen text encoders; the table is on the CPU."""
+    """Encode every distinct prompt with the frozen text encoders; the table is on the CPU.
+
+    Args:
+        check: called before each prompt; raises Stop.
+    """
     unique = list(dict.fromkeys(prompts))
-    rows = [encode_prompts(family, text_encoders, [prompt]) for prompt in unique]
+    rows: list[PromptEmbeds] = []
+    for prompt in unique:
+        check()
+        rows.append(encode_prompts(family, text_encoders, [prompt]))
     embeds = torch.cat([row.embeds for row in rows]).cpu()
     pooled = [row.pooled for row in rows if row.pooled is not None]
     return PromptTable(PromptEmbeds(embeds, torch.cat(pooled).cpu() if pooled else None), unique)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
+from ...model_files.contents import UNET_PREFIX, VAE_PREFIX
+from ...model_files.unet_structure import Level
 from . import models, text_layout, unet_layout, vae_layout
 from .models import BaseModel
 from .renaming import Weights
+from .weights import read_weights
 
 __all__ = ["single_file_weights"]
 
@@ -30,7 +32,7 @@ def single_file_weights(
     Raises:
         RuntimeError: a changed weight has no place.
     """
-    found = folder_weights(base) if base.is_folder else file_weights(base)
+    found = folder_weights(base) if base.is_folder else file_weights(base, dtype)
     if base.vae_path is not None:
         found |= vae_weights(models.load_vae(base))
     for part, weights in changed.items():
@@ -39,16 +41,12 @@ def single_file_weights(
             if name not in found or found[name].numel() != value.numel():
                 raise RuntimeError(f"{base.path.name} has no place for {name} of {part}.")
             found[name] = value.reshape(found[name].shape)
-    return {
-        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
-        for name, value in found.items()
-    }
+    return {name: value.to(dtype).contiguous() for name, value in found.items()}
 
 
-def file_weights(base: BaseModel) -> Weights:
-    with safe_open(str(base.path), framework="pt") as file:
-        names = [name for name in file.keys() if not name.startswith(STALE)]  # noqa: SIM118
-        return {name: file.get_tensor(name) for name in names}
+def file_weights(base: BaseModel, dtype: torch.dtype) -> Weights:
+    weights = read_weights(base.path, "", dtype)
+    return {name: value for name, value in weights.items() if not name.startswith(STALE)}
 
 
 def folder_weights(base: BaseModel) -> Weights:
@@ -86,7 +84,7 @@ def original_names(base: BaseModel, part: str, weights: Mapping[str, Tensor]) ->
     if part == "unet":
         levels = unet_levels(base)
         named = unet_layout.unet_from_diffusers(dict(weights), levels)
-        return {unet_layout.UNET_PREFIX + name: value for name, value in named.items()}
+        return {UNET_PREFIX + name: value for name, value in named.items()}
     kind = next(kind for kind in base.family.text_encoders if kind.folder == part)
     named = dict(text_names(weights))
     if kind.open_clip:
@@ -100,7 +98,7 @@ def text_names(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         yield name if projection else f"text_model.{name.removeprefix('text_model.')}", value
 
 
-def unet_levels(base: BaseModel) -> list[unet_layout.Level]:
+def unet_levels(base: BaseModel) -> list[Level]:
     with torch.device("meta"):
         config: Any = models.load_unet(base, torch.float32).config
     return unet_layout.folder_levels(config)
@@ -109,4 +107,4 @@ def unet_levels(base: BaseModel) -> list[unet_layout.Level]:
 def vae_weights(vae: nn.Module) -> Weights:
     weights: Weights = dict(vae.named_parameters())
     named = vae_layout.vae_from_diffusers(weights, vae_layout.vae_folder_levels(weights))
-    return {vae_layout.VAE_PREFIX + name: value for name, value in named.items()}
+    return {VAE_PREFIX + name: value for name, value in named.items()}

@@ -40,6 +40,8 @@ def open_clip_to_clip(weights: Weights) -> Weights:
                 named[key.replace(".attn.in_proj_", f".self_attn.{name}_proj.")] = part
         elif key == "text_projection":
             named["text_projection.weight"] = value.T.contiguous()
+        elif key == "text_projection.weight" and "text_projection" not in weights:
+            named[key] = value  # transformers' spelling, which is not transposed
         elif key.startswith("text_model."):
             named[key] = value
     return named

@@ -9,14 +9,12 @@ from typing import Any
 from .renaming import Pairs, Shapes, Weights, inverse, rename, renamed
 
 __all__ = [
-    "VAE_PREFIX",
     "vae_config",
     "vae_folder_levels",
     "vae_from_diffusers",
     "vae_to_diffusers",
 ]
 
-VAE_PREFIX = "first_stage_model."
 VAE_ATTENTION = [
     ("norm", "group_norm"),
     ("q", "to_q"),

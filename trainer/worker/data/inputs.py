@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = ["DESCRIBED", "Inputs", "check_same", "description"]
 MAY_CHANGE = {"max_train_steps", "save_every", "checkpoints_total_limit", "output", "description"}
 MAY_CHANGE |= {
     "gradient_checkpointing",
+    "attention",
     "class_batch_size",
     "train_batch_size",
     "gradient_accumulation_steps",
@@ -44,21 +45,28 @@ class Inputs:
     images: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[int]] = field(default_factory=dict)
 
-    def add_photos(self, photos: Sequence[Photo], concept: int = 1) -> None:
+    def add_photos(
+        self, photos: Sequence[Photo], concept: int = 1, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Take note of a concept's photos with their captions, by contents.
 
         Their folder may be moved, so they are known by the names of their files; of photos with
         one name, the second is "name (2)".
+
+        Args:
+            check: called for every file; raises Stop.
         """
         for place, photo in enumerate(photos, start=1):
-            content = {"file": file_sha256(photo.path), "caption": photo.caption}
+            content = {"file": file_sha256(photo.path, check), "caption": photo.caption}
             name = free_name(photo.path.name, self.images)
             self.images[name] = settings_key(content)
             self.places[name] = [concept, place]
 
-    def add_class_images(self, paths: Sequence[Path]) -> None:
-        """Take note of one concept's class images."""
-        contents = {path.name: file_sha256(path) for path in paths}
+    def add_class_images(
+        self, paths: Sequence[Path], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take note of one concept's class images; `check` is called for each and raises Stop."""
+        contents = {path.name: file_sha256(path, check) for path in paths}
         self.images[free_name("class images", self.images)] = settings_key(contents)
 
 

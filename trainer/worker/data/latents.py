@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...files.atomic import write_atomic
+from ...files.own import is_own_file, make_folder
 from ...photos.crops import Crop
 
 __all__ = ["LatentCache", "Latents"]
@@ -63,11 +64,12 @@ class LatentCache:
         digest = hashlib.sha256(f"{self.vae_key} {pixels.shape}".encode())
         digest.update(pixels.tobytes())
         path = self.folder / f"{digest.hexdigest()}.safetensors"
-        if path.exists():  # KeyError: written when the mean was enough
+        if is_own_file(path):  # KeyError: written when the mean was enough
             with suppress(OSError, SafetensorError, KeyError):  # damaged: rebuilt below
                 found = load_file(path)
                 return Latents(*(found[part] for part in self.names))
-        found = dict(zip(self.names, self.encode(pixels, name).clone(), strict=False))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made = self.encode(pixels, name).clone()
+        found: dict[str, Tensor] = dict(zip(self.names, made, strict=False))
+        make_folder(self.folder.parent.parent, self.folder)
         write_atomic(path, save(found))
         return Latents(*found.values())

@@ -72,12 +72,21 @@ class ClassImagesJob:
         )
 
 
-def shaping(base: BaseModel) -> dict[str, Any]:
-    """Return what determines a base's images: its files' hashes, prediction type, Clip skip."""
-    own: dict[str, Any] = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path)}
+def shaping(base: BaseModel, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Return what determines a base's images: its files, prediction type, storage, Clip skip.
+
+    Args:
+        check: called every few MiB of a file; raises Stop.
+    """
+    own: dict[str, Any] = {}
+    if base.vae_path is not None:
+        own["vae"] = file_sha256(base.vae_path, check)
+    if base.base_precision != "auto":
+        own["base_precision"] = base.base_precision
     if base.clip_skip > 1:
         own["clip_skip"] = base.clip_skip
-    return {"base": model_sha256(base.path), "prediction_type": base.prediction_type, **own}
+    files = model_sha256(base.path, check)
+    return {"base": files, "prediction_type": base.prediction_type, **own}
 
 
 def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:

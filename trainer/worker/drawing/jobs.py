@@ -47,14 +47,13 @@ def class_images_job(
 ) -> tuple[Event, Path]:
     """Generate class images; return the last event and the images' folder."""
     began = time.monotonic()
-    table = encode_table(
-        parts.base.family, parts.text_encoders, [prior.class_prompt, prior.class_negative_prompt]
-    )
+    prompts = [prior.class_prompt, prior.class_negative_prompt]
+    table = encode_table(parts.base.family, parts.text_encoders, prompts, control.check)
     parts.release("text encoder")
     job = ClassImagesJob(
         prior=prior,
         resolution=resolution,
-        base=shaping(parts.base),
+        base=shaping(parts.base, control.check),
         cache=cache,
         load_drawer=lambda: Drawer.of(parts),
         prompts=(table[[prior.class_prompt]], table[[prior.class_negative_prompt]]),
@@ -66,7 +65,8 @@ def class_images_job(
 def sample_job(parts: Parts, pictures: Pictures, lora: LoraFile | None, control: Control) -> Event:
     """Generate images with the base and, if given, a LoRA; return the last event."""
     began = time.monotonic()
-    table = encode_with(parts, lora, [*pictures.prompts, pictures.negative_prompt])
+    texts = [*pictures.prompts, pictures.negative_prompt]
+    table = encode_with(parts, lora, texts, control.check)
     sampler = Sampler(
         pictures.size, pictures.guidance_scale, pictures.inference_steps, control.check
     )

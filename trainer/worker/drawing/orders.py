@@ -1,7 +1,8 @@
-"""Carry out a host's orders other than training: class images and before/after comparisons."""
+"""Carry out a host's orders other than training: class images, comparisons, rated words."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,19 @@ from ...config.concept import PriorConfig
 from ...config.config import Config, read_group
 from ...config.drawing import read_drawing
 from ...config.model import ModelConfig
+from ...config.optimization import TrainingConfig
+from ...prompts.identifiers import check_noun, check_word
 from ...runs.control import Control, Report
-from ...runs.events import Event
-from ...runs.orders import Compare, MakeClassImages
+from ...runs.events import Event, Finished
+from ...runs.orders import Compare, MakeClassImages, RateWords
 from ...runs.run import Run
+from ..base import models
 from ..base.parts import open_parts
+from ..evaluation.priors import Question, rate_words
 from ..trainable.apply import LoraFile
 from .jobs import Pictures, class_images_job, sample_job
 
-__all__ = ["run_class_images", "run_compare"]
+__all__ = ["run_class_images", "run_compare", "run_rating"]
 
 
 def run_class_images(order: MakeClassImages, run: Run, report: Report, control: Control) -> Event:
@@ -27,7 +32,8 @@ def run_class_images(order: MakeClassImages, run: Run, report: Report, control: 
     resolution, precision = read_drawing(model, settings)
     parts = open_parts(model, precision, report)
     prior = read_group(PriorConfig, settings)
-    last, _ = class_images_job(parts, prior, resolution, run.cache, control)
+    side = resolution or parts.base.resolution
+    last, _ = class_images_job(parts, prior, side, run.cache, control)
     return last
 
 
@@ -37,7 +43,7 @@ def run_compare(order: Compare, report: Report, control: Control) -> Event:
     Returns:
         The last event.
     """
-    config = Config.from_dict(order.config)
+    config = models.with_resolution(Config.from_dict(order.config))
     samples, side = config.samples, config.resolution
     pictures = Pictures(
         prompts=config.sample_prompts,
@@ -55,3 +61,15 @@ def run_compare(order: Compare, report: Report, control: Control) -> Event:
         folder = pictures.output / name
         last = sample_job(parts, replace(pictures, output=folder), lora, control)
     return last
+
+
+def run_rating(order: RateWords, report: Report, control: Control) -> Event:
+    """Rate words with a base, and report each; return the last event."""
+    began = time.monotonic()
+    words = [check_word(word) for word in order.words]
+    question = Question(check_noun(order.class_noun), words, order.number)
+    model = read_group(ModelConfig, order.settings)
+    precision = read_group(TrainingConfig, order.settings).mixed_precision
+    for rating in rate_words(open_parts(model, precision, report), question, control.check):
+        report(rating)
+    return Finished(0, "", "", time.monotonic() - began)

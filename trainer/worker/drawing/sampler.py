@@ -178,7 +178,7 @@ def to_picture(pixels: Tensor) -> Image.Image:
         FloatingPointError: a value is NaN or infinite, which would appear as a black image.
     """
     if not torch.isfinite(pixels).all():
-        raise FloatingPointError("The model produced NaN or infinite values.")
+        raise FloatingPointError("The model produced NaN or infinite values instead of an image.")
     array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(array.astype(np.uint8))
 

@@ -64,7 +64,7 @@ def draw_prompts(
         lora: applied to the base if given.
         inference_steps: None for the usual number.
     """
-    table = encode_with(parts, lora, [*prompts, ""])
+    table = encode_with(parts, lora, [*prompts, ""], control.check)
     steps = inference_steps or INFERENCE_STEPS
     sampler = Sampler.square(SIDE_PX, GUIDANCE_SCALE, steps, control.check)
     seeds = range(FIRST_SEED, FIRST_SEED + len(prompts))

@@ -40,7 +40,7 @@ __all__ = [
     "vae_cost",
 ]
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 MAX_POSITION = 77
 
 
@@ -89,7 +89,7 @@ def sizes(model: ModelConfig, dtype: torch.dtype) -> Sizes:
     base = models.open_base(model)
     with torch.device("meta"):
         encoders = models.load_text_encoders(base, torch.float32)
-        unet, vae = models.load_unet(base, dtype), models.load_vae(base)
+        unet, vae = models.load_stored_unet(base, dtype, META), models.load_vae(base)
     return Sizes(num_bytes([unet]), num_bytes(encoders), num_bytes([vae]))
 
 
@@ -132,7 +132,7 @@ def trained_models(
     encoders: list[Any] = []
     with torch.device("meta"):
         loaded = weights_dtype(config, dtype)
-        unet = models.load_unet(base, loaded)
+        unet = models.load_stored_unet(base, loaded, META)
         if config.train_text_encoder:
             encoders = models.load_text_encoders(base, loaded)
         trained = make_trained(base.family, unet, encoders, config)
@@ -218,7 +218,7 @@ def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolut
     """Return the cost of a sampling step of `count` images, with and without prompt at once."""
     base = models.open_base(model)
     with torch.device("meta"):
-        unet = models.load_unet(base, numbers.traced)
+        unet = models.load_stored_unet(base, numbers.traced, META)
     if not numbers.on_cpu:
         norms_in_float32(unet)
     sampler = Sampler((resolution, resolution), 1.0, 1, lambda: None)

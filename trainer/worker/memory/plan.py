@@ -12,6 +12,7 @@ import torch
 from ...config.concept import PriorConfig
 from ...config.config import Config
 from ...photos.folder import find_photos
+from ..base import models
 from ..device.device import DTYPES, best_device, choose_precision
 from ..device.memory import GIB, free_bytes
 from ..drawing.class_images import choose_batch_size
@@ -96,6 +97,7 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     Raises:
         ConfigError: the base or the photos cannot be used.
     """
+    config = models.with_resolution(config)
     checkpointing = uses_checkpointing(config, machine)
     phases = all_phases(config, machine, checkpointing=checkpointing)
     return Plan(
@@ -181,7 +183,7 @@ def changes_that_help(
     """Return settings that reduce what is needed, least harmful first, until it fits."""
     changes: list[Change] = []
     peak = needed(config, machine, checkpointing)
-    for values, cost in smaller_settings(config, checkpointing=checkpointing):
+    for values, cost in smaller_settings(config, machine, checkpointing=checkpointing):
         if peak <= machine.usable_bytes:
             break
         config = lowered(config, values)
@@ -199,16 +201,16 @@ def changes_that_help(
 def lowered(config: Config, values: Mapping[str, Any]) -> Config:
     """Return the config with changed settings; a concept's resolution is never raised."""
     changed = config.with_values(**values)
-    sides = [concept.instance.resolution for concept in config.concepts]
+    sides = [concept.instance.side for concept in config.concepts]
     concepts = tuple(
-        replace(new, instance=replace(new.instance, resolution=min(side, new.instance.resolution)))
+        replace(new, instance=replace(new.instance, resolution=min(side, new.instance.side)))
         for new, side in zip(changed.concepts, sides, strict=True)
     )
     return replace(changed, concepts=concepts)
 
 
 def smaller_settings(
-    config: Config, *, checkpointing: bool
+    config: Config, machine: Machine, *, checkpointing: bool
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield settings to change, one after the other, and what each costs."""
     training, side, rank = config.training, config.resolution, config.trained.rank
@@ -222,6 +224,9 @@ def smaller_settings(
         yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
         yield {"mixed_precision": "bf16"}, "the frozen base is rounded"
+    whole = config.model.base_precision == "auto" and not config.trained.is_full
+    if whole and machine.device != "mps":  # which has no such numbers
+        yield {"base_precision": "fp8"}, "slower, the frozen base is rounded"
     if config.trained.train_text_encoder:
         yield {"train_text_encoder": False}, "only the U-Net learns the new word"
     if rank > 4:

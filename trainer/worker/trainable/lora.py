@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...config.trained import TrainedConfig
 from ...errors import ConfigError
 from ...model_files.families import Family
+from ..base.quantised import compute_dtype
 from .contract import Rate, Trained
 from .layers import chosen, text_rates, unused_layers
 
@@ -130,7 +131,7 @@ def inject(prefix: str, model: nn.Module, options: Mapping[str, Any]) -> dict[st
         if isinstance(module, LoraLayer)
     }
     for layer in layers.values():  # in half precision autocast casts, and peft need not
-        layer.cast_input_dtype_enabled = layer.get_base_layer().weight.dtype == torch.float32
+        layer.cast_input_dtype_enabled = compute_dtype(layer.get_base_layer()) == torch.float32
     return layers
 
 

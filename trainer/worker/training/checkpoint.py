@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from ...errors import ConfigError
 from ...files.atomic import replace_folder, write_atomic
 from ...files.fingerprint import file_sha256
-from ...files.input_file import check_is_file, read_object
+from ...files.input_file import read_object
+from ...files.own import is_own_file, make_folder, remove
 from ...model_files.header import read_header
 from ..data.inputs import DESCRIBED, check_same
 from ..trainable.contract import Stateful
@@ -39,8 +39,8 @@ def save_checkpoint(
     """
     final = folder / f"step_{step:06d}"
     partial = folder / f"{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    remove(folder.parent, partial)
+    make_folder(folder.parent, partial)
     try:
         for name, part in parts.items():
             write_atomic(partial / part_file(name), partial_save(part))
@@ -49,7 +49,8 @@ def save_checkpoint(
         write_atomic(partial / SUMS, json.dumps(sums, indent=2))
         replace_folder(partial, final)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # claiming the run removes it, too
+            remove(folder.parent, partial)
     return final
 
 
@@ -72,9 +73,9 @@ def prune(folder: Path, limit: int) -> None:
     for path in checkpoints(folder)[:-limit]:
         going = path.with_name(f"{path.name}.partial")  # so that a kill leaves no half checkpoint
         with suppress(OSError):  # a scanner may hold a file; it goes next time
-            shutil.rmtree(going, ignore_errors=True)
+            remove(folder.parent, going)
             path.replace(going)
-            shutil.rmtree(going)
+            remove(folder.parent, going)
 
 
 def newest_whole(folder: Path, names: Iterable[str]) -> tuple[Path | None, list[Path]]:
@@ -103,9 +104,9 @@ def is_whole(path: Path, names: Iterable[str]) -> bool:
     """Whether every file of a checkpoint has the content that was written."""
     files = (*map(part_file, names), STATE)
     try:
-        sums = read_object(path / SUMS, MAX_STATE_BYTES, GO_BACK)
-        for name in files:
-            check_is_file(path / name)  # a pipe would be waited for
+        sums = read_object(path / SUMS, MAX_STATE_BYTES, GO_BACK, own=True)
+        if not all(is_own_file(path / name) for name in files):  # a pipe would be waited for
+            return False
         return sums == {name: file_sha256(path / name) for name in files}
     except (OSError, ConfigError):
         return False
@@ -114,7 +115,7 @@ def is_whole(path: Path, names: Iterable[str]) -> bool:
 def put_aside(path: Path) -> None:
     """Rename a damaged checkpoint, so that it is neither counted nor in the way of its step."""
     aside = path.with_name(f"{path.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(path.parent.parent, aside)
     replace_folder(path, aside)
 
 
@@ -142,7 +143,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: they have the wrong types, or are of another step than the folder's name says.
     """
-    state = read_object(path / STATE, MAX_STATE_BYTES, GO_BACK)
+    state = read_object(path / STATE, MAX_STATE_BYTES, GO_BACK, own=True)
     step, named = state.get("step"), int(path.name.removeprefix("step_"))
     right_step = type(step) is int and step == named and step > 0
     if not right_step or not all(isinstance(state.get(kind), dict) for kind in DESCRIBED):

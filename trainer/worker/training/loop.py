@@ -46,8 +46,14 @@ def train(job: Job) -> Event:
     speed = Speed()
 
     while step < max_train_steps and not training.stop_is_wanted():
-        # One optimizer update: forward and backward passes, clipping, AdamW.
-        losses = training.update(step + 1)
+        # One optimizer update: forward and backward passes, clipping, AdamW. A stop in the middle
+        # of its passes leaves the step before.
+        try:
+            losses = training.update(step + 1)
+        except Stop:
+            if step == 0:
+                raise
+            break
         step += 1
 
         # Report, then save and sample where that is due or was asked for. A checkpoint comes

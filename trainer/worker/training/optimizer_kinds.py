@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...config.optimization import OptimizerName, TrainingConfig
-from ...errors import ConfigError
+from ..device.libraries import load_library
 
 __all__ = ["OPTIMIZERS", "OptimizerKind", "require_optimizer"]
 
@@ -49,14 +47,13 @@ class OptimizerKind:
 def require_optimizer(training: TrainingConfig) -> None:
     """Raise ConfigError where the optimizer's library does not work here."""
     library = OPTIMIZERS[training.optimizer].library
-    try:
-        if library is not None:
-            import_module(library)
-    except (ImportError, OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"optimizer is {training.optimizer}, which needs {library}: {error!s:.200}.",
-            f"Install it with {sys.executable} -m pip install {library}, or use optimizer adamw.",
-        ) from error
+    if library is not None:
+        load(library, training)
+
+
+def load(library: str, training: TrainingConfig) -> Any:
+    setting = f"optimizer {training.optimizer}"
+    return load_library(library, setting=setting, fallback="use optimizer adamw")
 
 
 def make_adamw(groups: Groups, training: TrainingConfig, scaled: bool) -> torch.optim.Optimizer:
@@ -76,7 +73,7 @@ def make_8bit(name: str) -> Callable[[Groups, TrainingConfig, bool], torch.optim
     """Return a function that builds one of bitsandbytes' optimizers (arXiv 2110.02861)."""
 
     def make(groups: Groups, training: TrainingConfig, scaled: bool) -> torch.optim.Optimizer:
-        kind = getattr(import_module("bitsandbytes").optim, name)
+        kind = getattr(load("bitsandbytes", training).optim, name)
         return kind(groups, weight_decay=training.weight_decay)
 
     return make

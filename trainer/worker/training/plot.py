@@ -21,7 +21,10 @@ SMOOTHING_SHARE = 0.05
 
 
 def plot_losses(run: Run) -> None:
-    """Plot loss.png from the run's events: each step faintly, the moving average boldly."""
+    """Plot loss.png from the run's events: each step faintly, the moving average boldly.
+
+    Without the run's name, which may have letters that no font here has.
+    """
     view = View.of(read_events(run.events))
     if not view.steps:
         return
@@ -29,7 +32,7 @@ def plot_losses(run: Run) -> None:
     add_curve(axes, view.points("instance_loss"), "instance images", "C0")
     if prior := view.points("prior_loss"):
         add_curve(axes, prior, "class images", "C1")
-    axes.set(xlabel="step", ylabel="mean squared error", title=run.folder.name)
+    axes.set(xlabel="step", ylabel="mean squared error")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")
     axes.grid(alpha=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ...files.disk import check_space
 from ...files.fingerprint import file_sha256, model_sha256
 from ...photos.concept_notes import concept_notes, syntax_notes
 from ...photos.images import Photo, load_photo, load_photos
-from ...photos.report import inspect_photos
+from ...photos.report import inspect_photos, skip_notes
 from ...prompts.tokenizer import token_count
 from ...runs.control import Control
 from ...runs.events import Warning
@@ -58,8 +58,13 @@ class Sources:
         return [*found, *self.config.sample_prompts, self.config.samples.sample_negative_prompt]
 
 
-def check_sources(config: Config) -> Sources:
+def check_sources(
+    config: Config, on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> Sources:
     """Identify the base and read every photo.
+
+    Args:
+        on_photo: called before each photo with how many of its set were read, of how many.
 
     Raises:
         ConfigError: something cannot be used.
@@ -71,7 +76,9 @@ def check_sources(config: Config) -> Sources:
     for index, concept in enumerate(config.concepts):
         found: list[Warning] = []
         photos.append(
-            with_place(index, len(config.concepts), partial(check_photos, concept, base, found))
+            with_place(
+                index, len(config.concepts), partial(check_photos, concept, base, found, on_photo)
+            )
         )
         warnings += [
             replace(note, message=placed_text(index, len(config.concepts), note.message))
@@ -87,19 +94,33 @@ def check_sources(config: Config) -> Sources:
     )
 
 
-def check_photos(concept: ConceptConfig, base: BaseModel, warnings: list[Warning]) -> list[Photo]:
+def check_photos(
+    concept: ConceptConfig,
+    base: BaseModel,
+    warnings: list[Warning],
+    on_photo: Callable[[int, int], None],
+) -> list[Photo]:
     """Read a concept's photos and given class images; adds what there is to say of them."""
 
-    def skip(error: ConfigError) -> None:
-        warnings.append(Warning("skipped_photo", error.message, error.hint))
-
-    photos = load_photos(concept.instance, skip)
+    skipped: list[ConfigError] = []
+    photos = load_photos(concept.instance, skipped.append, on_photo=on_photo)
     if concept.prior.enabled and concept.prior.class_images is not None:
-        for path in class_images.given_class_images(concept.prior, base):
-            load_photo(path, class_crop_config(concept))
+        paths = class_images.given_class_images(concept.prior, base)
+        load_class_photos(paths, class_crop_config(concept), on_photo)
     report = inspect_photos(photos, concept.instance, token_count)
-    notes = (*report.warnings(), *concept_notes(concept, photos))
+    notes = (*skip_notes(skipped), *report.warnings(), *concept_notes(concept, photos))
     warnings += [Warning(note.code, note.message, note.hint) for note in notes]
+    return photos
+
+
+def load_class_photos(
+    paths: Sequence[Path], config: InstanceConfig, on_photo: Callable[[int, int], None]
+) -> list[Photo]:
+    """Decode class images completely."""
+    photos: list[Photo] = []
+    for index, path in enumerate(paths):
+        on_photo(index, len(paths))
+        photos.append(load_photo(path, config)[0])
     return photos
 
 
@@ -121,25 +142,26 @@ def prepare(
     The photos come first: once they are encoded, it does no harm if they are moved or changed.
     """
     base, check_stop = sources.base, control.check
-    base_key = model_sha256(base.path)
+    base_key = model_sha256(base.path, check_stop)
     check_space([(cache, cache_bytes(sources))])
-    vae_key = base_key if base.vae_path is None else file_sha256(base.vae_path)
+    vae_key = base_key if base.vae_path is None else file_sha256(base.vae_path, check_stop)
     sampled = sources.config.training.latents == "sampled"
     latents = LatentCache(cache / "latents", vae_key, parts.encode, sampled=sampled)
     encoder = Encoder(latents, parts.report, check_stop)
     inputs = Inputs(base_key, vae_key)
     sets: list[list[ImageSet]] = []
     for concept, photos in zip(sources.config.concepts, sources.photos, strict=True):
-        inputs.add_photos(photos, len(sets) + 1)
+        inputs.add_photos(photos, len(sets) + 1, check_stop)
         images = encoder.encode(photos, concept.instance)
         sets.append([ImageSet(numbered("instance", len(sets)), images)])
     for index, concept in enumerate(sources.config.concepts):
         paths = find_class_images(concept, parts, prompts, cache, control)
-        inputs.add_class_images(paths)
+        inputs.add_class_images(paths, check_stop)
         if not paths:
             continue
         config = class_crop_config(concept)
-        images = encoder.encode([load_photo(path, config) for path in paths], config)
+        photos = load_class_photos(paths, config, lambda done, total: check_stop())
+        images = encoder.encode(photos, config)
         name, prior = numbered("class", index), concept.prior
         weight, target = prior.prior_loss_weight, TARGETS[prior.prior_target]
         sets[index].append(ImageSet(name, images, True, weight, target))
@@ -163,7 +185,7 @@ def find_class_images(
         return class_images.given_class_images(prior, parts.base)
     wanted = class_images.ClassImagesJob(
         prior=prior,
-        resolution=concept.instance.resolution,
+        resolution=concept.instance.side,
         base=class_images.shaping(parts.base),
         cache=cache,
         load_drawer=lambda: Drawer.of(parts),
@@ -185,7 +207,7 @@ def concept_bytes(concept: ConceptConfig, num_photos: int, vae_factor: int, tens
     num_crops = num_photos * instance.num_crops * (2 if instance.flip else 1)
     num_classes = prior.num_class_images if prior.enabled else 0
     own = num_classes if prior.class_images is None else 0
-    pixels = instance.resolution**2
+    pixels = instance.side**2
     latent_bytes = tensors * 4 * 4 * pixels // vae_factor**2
     return own * 3 * pixels + (num_crops + num_classes) * latent_bytes
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from ...files.atomic import check_writable
 from ...runs.control import Control, Stop
+from ...runs.events import Status
+from ..base import models
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
 from ..data.inputs import description
@@ -35,12 +39,17 @@ def set_up(job: Job) -> Training:
         ConfigError: something cannot be used; nothing was trained.
         Stop: a stop was asked for meanwhile.
     """
+    job = replace(job, config=models.with_resolution(job.config))
     check_writable(job.run.folder, "run folder")
     check_writable(job.run.cache, "cache")
     settings = job.config.training
     require_optimizer(settings)
-    sources = check_sources(job.config)
+    sources = None
+    with suppress(Stop):
+        sources = check_sources(job.config, partial(reading, job))
     accelerator = make_accelerator(settings.mixed_precision, settings.gradient_accumulation_steps)
+    check_all(accelerator, job.control)
+    assert sources is not None  # else this process was asked to stop
     if accelerator.is_main_process:
         claim_run(job)
     check_all(accelerator, job.control)
@@ -53,6 +62,12 @@ def set_up(job: Job) -> Training:
         training.check_space()
         job.run.create(job.config.to_json())  # a refused resume leaves the old one
     return training
+
+
+def reading(job: Job, done: int, total: int) -> None:
+    """Report how many photos were read; raises Stop where that was asked for."""
+    job.control.check()
+    job.report(Status("loading", done, total, "Reading photos"))
 
 
 def claim_run(job: Job) -> None:
@@ -76,10 +91,14 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     dtype = DTYPES[accelerator.mixed_precision]
     weights = weights_dtype(job.config.trained, dtype)
     parts = Parts(sources.base, accelerator.device, dtype, job.report, weights)
-    prompts = encode_table(parts.base.family, parts.text_encoders, sources.prompts())
+    prompts = found = None
+    with suppress(Stop):
+        prompts = encode_table(
+            parts.base.family, parts.text_encoders, sources.prompts(), job.control.check
+        )
     parts.release("text encoder")
     check_all(accelerator, job.control)
-    found = None
+    assert prompts is not None  # else this process was asked to stop
     # The others then find the main process's class images and latents.
     with accelerator.main_process_first(), suppress(Stop):
         found = prepare(sources, parts, prompts, job.run.cache, job.control)
@@ -90,7 +109,8 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     model, memory = load_model(job, parts, prompts, accelerator)
     optimizer = Optimizer(model.trained, job.config, accelerator)
     watch = LossWatch(dtype)
-    updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch)
+    check = job.control.check
+    updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch, check)
     described = description(job.config, inputs, accelerator.num_processes)
     return Training(job, parts, updater, described, sources.photos)
 

@@ -20,6 +20,7 @@ from ...photos.pictures import save_picture
 from ...runs.control import Stop
 from ...runs.events import Checkpoint, ResultKind, Sample, Started, Status, Warning
 from ..base.parts import Parts
+from ..base.prompts import PromptEmbeds
 from ..device.device import any_process
 from ..device.failures import BUT_FP16, Halted, is_out_of_memory
 from ..drawing.sampler import Drawer, Sampler, draw_series
@@ -146,9 +147,13 @@ class Training:
         except Stop:
             return None
         except Exception as error:
-            if not (isinstance(error, FloatingPointError) or is_out_of_memory(error)):
+            if is_out_of_memory(error):
+                advice = "Lower the resolution, or close other programs that use memory."
+            elif isinstance(error, FloatingPointError):
+                advice = f"If the loss grows, use a lower learning_rate; in fp16, use {BUT_FP16}."
+            else:
                 raise
-            hint = f"Training continues. Lower the resolution, or use {BUT_FP16}."
+            hint = f"Training continues. {advice}"
             self.job.report(Warning("sample_failed", f"Sampling failed: {error}", hint))
             return None
         finally:
@@ -166,7 +171,7 @@ class Training:
         seeds = [samples.sample_seed + index for index in range(len(prompts))]
         with torch.no_grad():
             negative = self.model.encode([samples.sample_negative_prompt])
-            encoded = [self.model.encode([prompt]) for prompt in prompts]
+            encoded = [self.encoded(prompt) for prompt in prompts]
         pictures: list[Image.Image] = []
         series = draw_series(Drawer.of(self.parts), sampler, encoded, negative, seeds)
         for index, picture in enumerate(series):
@@ -175,6 +180,11 @@ class Training:
             pictures.append(picture)
             self.job.report(Sample(step, str(path), prompts[index], seeds[index]))
         return pictures
+
+    def encoded(self, prompt: str) -> PromptEmbeds:
+        """Encode one of many prompts; raises Stop if that was asked for."""
+        self.job.control.check()
+        return self.model.encode([prompt])
 
     def save_state(self, step: int) -> None:
         """Keep all that is needed to resume from here."""

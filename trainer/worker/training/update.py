@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config.config import Config
+from ...runs.control import Stop
 from ..data.batches import step_batches
 from ..data.image_sets import Concept
 from ..data.order import Share
@@ -55,6 +56,7 @@ class Updater:
     Args:
         memory: knows in how small parts a step is done.
         watch: remembers the losses, and says why they became NaN.
+        check: called before each pass, of which a step can have hundreds; raises Stop.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class Updater:
     concepts: Sequence[Concept]
     memory: StepMemory
     watch: LossWatch
+    check: Callable[[], None] = lambda: None
 
     def update(self, step: int) -> Losses:
         """Do the update that makes `step`; where it raises, no weight has changed.
@@ -71,6 +74,7 @@ class Updater:
         Raises:
             Diverged: the loss or the gradients are NaN or infinite.
             OutOfMemory: even the smallest parts do not fit.
+            Stop: a stop was asked for before all passes were done.
         """
         learning_rate = set_learning_rate(self.optimizer, self.config.training, step)
         self.model.trained.freeze(frozen_rates(self.config, step))
@@ -87,7 +91,14 @@ class Updater:
         """
         while True:
             seen: list[ImageErrors] = []
-            missing = shortage(lambda seen=seen: self.add_gradients(step, seen))
+            missing, stopped = None, False
+            try:
+                missing = shortage(lambda seen=seen: self.add_gradients(step, seen))
+            except Stop:
+                stopped = True
+            if any_process(self.accelerator, stopped):
+                self.optimizer.zero_grad()
+                raise Stop
             if not any_process(self.accelerator, missing is not None):
                 self.share_gradients()
                 return seen
@@ -113,6 +124,7 @@ class Updater:
             self.concepts, training, window, share=share, most_images=most_images
         )
         for batch in batches:
+            self.check()
             yield diffusion_loss(self.model, batch.to(self.model.device), training.snr_gamma)
 
     def try_room_for_update(self) -> None:
