@@ -7,13 +7,16 @@ from ..trainer.config.fields import to_field
 from ..trainer.config.presets import PRESETS
 from ..trainer.config.settings import Setting, settings_of
 from ..trainer.model_files.families import FAMILIES
+from ..trainer.prompts.lists import PROMPT_LISTS
 
 __all__ = [
     "ADVANCED",
     "CLASS_IMAGES",
     "EXAMPLES",
     "FAMILY_PRESETS",
+    "FILE_TYPES",
     "LEARNING",
+    "OWN_PROMPTS",
     "PATHS",
     "PHOTOS",
     "PRESET_FIELDS",
@@ -22,12 +25,14 @@ __all__ = [
     "TITLES",
     "WORDS",
     "label",
+    "listed_prompts",
     "preset_fields",
 ]
 
 # From the host's own lists and folders; and what only matters with several subjects.
 NOT_SHOWN = frozenset(["base", "instance_images", "output", "concept_weight"])
 PATHS = ("vae", "class_images")  # settings that name files of this machine
+FILE_TYPES = ["image", ".heic", ".heif", ".hif", ".avif", ".txt", ".caption", ".cap"]
 WORDS = ("instance_prompt", "class_prompt")
 PHOTOS = ("crop_mode", "resolution")
 CLASS_IMAGES = ("num_class_images", "prior_loss_weight")
@@ -64,6 +69,7 @@ LABELS = {
 }
 EXAMPLES = {"instance_prompt": "a photo of sks dog", "class_prompt": "a photo of a dog"}
 PRESET_FIELDS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.values))
+OWN_PROMPTS = "own prompts"
 FAMILY_PRESETS = {name: family.preset for name, family in FAMILIES.items()}
 
 
@@ -71,6 +77,12 @@ def label(name: str) -> str:
     """Return the label of a setting's field."""
     words = name.removeprefix("class_").removeprefix("sample_") if name not in WORDS else name
     return LABELS.get(name, words.replace("_", " ").capitalize().replace("Lr ", "LR "))
+
+
+def listed_prompts() -> dict[str, str]:
+    """Return the prompts of every list for trying out, as their field shows them."""
+    spec = SETTINGS["sample_prompts"]
+    return {name: str(to_field(spec, prompts)) for name, prompts in PROMPT_LISTS.items()}
 
 
 def preset_fields(preset: str) -> list[object]:

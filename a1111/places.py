@@ -16,7 +16,8 @@ from .orders import Places
 from .reach import Reach
 
 __all__ = [
-    "checkpoints", "current_checkpoint", "loras_folder", "places", "result_folders", "runs_folder", "uploaded_file",
+    "checkpoints", "current_checkpoint", "loras_folder", "places", "result_folders", "runs_folder",
+    "uploaded_file",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from modules.ui_components import ToolButton
 
 from ..trainer.config.presets import PRESETS
 from ..trainer.errors import ConfigError
+from ..trainer.model_files.families import FAMILIES
 from ..trainer.model_files.identify import predicts_velocity, require_base
 from ..trainer.model_files.kinds import ModelFile
 from . import fields, orders
@@ -21,12 +22,12 @@ from .form import kept, setting_field, setting_rows
 from .jobs import JOBS
 from .orders import Form
 from .places import checkpoints, current_checkpoint, places, uploaded_file
+from .prompt_lists import fill_in_prompts, prompt_list
 from .routes import check_key, new_key
 
 __all__ = ["make_tab"]
 
 FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
-FILE_TYPES = ["image", ".heic", ".heif", ".hif", ".avif", ".txt", ".caption", ".cap"]
 PROGRESS = gr.Progress()  # as a default, gradio passes it in and shows it
 PANEL = '<div id="dreambooth_{}"></div>'
 WITH_KEY = "dreamboothDom.withKey"  # puts the page's key before the inputs
@@ -58,7 +59,7 @@ def photo_group() -> dict[str, Any]:
         kept(gr.HTML("<h3>1 · Photos of your subject (3 to 20)</h3>"))
         uploads = kept(
             gr.File(
-                file_count="multiple", file_types=FILE_TYPES, height=140,
+                file_count="multiple", file_types=fields.FILE_TYPES, height=140,
                 label="Drop photos here, with captions in .txt files of the same name",
                 elem_id="dreambooth_uploads",
             )
@@ -151,6 +152,8 @@ def advanced_groups() -> dict[str, Any]:
     for group, names in fields.ADVANCED.items():
         if names:
             kept(gr.HTML(f"<h4>{fields.TITLES[group]}</h4>"))
+            if group == "samples":
+                found["prompt_list"] = prompt_list()
             found |= setting_rows(names)
     return found
 
@@ -165,6 +168,8 @@ def connect(found: dict[str, Any], train: Any, answer: Any) -> None:
     found["suggest"].click(start_identifiers, inputs, [answer], _js=WITH_KEY)
     found["make"].click(start_class_images, inputs, [answer], _js=WITH_KEY)
     filled = [found["goal"], *(found[name] for name in fields.PRESET_FIELDS)]
+    lists, own = found["prompt_list"], found["sample_prompts"]
+    lists.change(None, [lists, own], [own], _js=fill_in_prompts())
     found["preset"].change(None, [found["preset"]], filled, _js=fill_in())
 
 
@@ -282,11 +287,12 @@ def describe_base(base: str | None) -> str:
 
 
 def clip_skip_note(base: ModelFile) -> str:
-    """Return a note if the host encodes prompts differently from training."""
+    """Return a note if the host encodes prompts differently from what training does by itself."""
     skip = shared.opts.data.get("CLIP_stop_at_last_layers", 1)
-    if skip == 1 or base.family == "sdxl":
+    if skip == 1 or base.family is None or not FAMILIES[base.family].has_clip_skip:
         return ""
-    return f"<p>Training ignores the host's Clip skip of {skip}.</p>"
+    advice = "set Clip skip under Advanced to the same to train with it."
+    return f"<p>This host's Clip skip is {skip}; {advice}</p>"
 
 
 def problem(error: object) -> str:

@@ -19,7 +19,7 @@ from ..trainer.files.own import keep_only
 from ..trainer.model_files.families import FAMILIES, Family
 from . import places
 from .graph import Prompt, straight_wires, wires_key
-from .wires import Base
+from .wires import Base, clip_skip_of
 
 __all__ = ["Wires", "export", "family_of", "find_base", "usual_side"]
 
@@ -27,10 +27,6 @@ NAMES = ("model", "clip", "vae")
 EXPORTED = re.compile(r"([0-9a-f]{20}|partial_[0-9a-f]{12})\.safetensors")
 KINDS = [(getattr(comfy.supported_models, f.comfy_class), f) for f in FAMILIES.values()]
 TRAINABLE = tuple(kind for kind, _ in KINDS)
-OTHER_LAYER = (
-    "The CLIP wire stops at layer {0}. Training ignores this: the LoRA works best with the model's "
-    "default layer."
-)
 
 
 @dataclass(frozen=True)
@@ -53,19 +49,17 @@ def find_base(wires: Wires, prompt: Prompt, node: str) -> Base:
         ConfigError: the model cannot be trained.
     """
     prediction = prediction_type(wires.model)
-    layer = wires.clip.layer_idx
-    usual = layer in (None, usual_layer(wires.model))
-    notes = () if usual else (OTHER_LAYER.format(layer),)
+    clip_skip, notes = clip_skip_of(wires.clip.layer_idx, family_of(wires.model))
     straight = straight_wires(prompt, node)
     if straight is not None:
         path = places.model_file("checkpoints", straight.checkpoint)
         vae = None if straight.vae is None else places.model_file(*straight.vae)
         if path is not None and (vae is not None) == (straight.vae is not None):
-            return Base({"base": file_sha256(path)}, path, vae, prediction, notes)
+            return Base({"base": file_sha256(path)}, path, vae, prediction, notes, clip_skip)
     require_trainable(wires.model)
     key = wires_key(prompt, node, NAMES, places.file_stamp)
     path = places.cache_folder() / "bases" / f"{key[:20]}.safetensors"
-    return Base({"patched_base": key}, path, None, prediction, notes)
+    return Base({"patched_base": key}, path, None, prediction, notes, clip_skip)
 
 
 def require_trainable(model: Any) -> None:
@@ -78,15 +72,9 @@ def require_trainable(model: Any) -> None:
 
 
 def family_of(model: Any) -> Family | None:
-    """Return the family of the model on a MODEL wire; None of those that cannot be trained."""
+    """Return the family of a model; None if the trainer has none for it."""
     config = model.model.model_config
     return next((family for kind, family in KINDS if isinstance(config, kind)), None)
-
-
-def usual_layer(model: Any) -> int:
-    """Return the layer of the text encoders that a model uses by default."""
-    family = family_of(model)
-    return -2 if family is None else family.clip_layer
 
 
 def usual_side(model: Any) -> int:

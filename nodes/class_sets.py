@@ -13,7 +13,7 @@ __all__ = ["complete", "report_text", "shaping_settings"]
 
 
 def shaping_settings(
-    prior: PriorConfig, base: Mapping[str, str], sampler: Mapping[str, Any]
+    prior: PriorConfig, base: Mapping[str, Any], sampler: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that shapes class images, except their number."""
     return {

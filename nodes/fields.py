@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 FROM_WIRES = frozenset(
-    ["base", "vae", "prediction_type", "instance_images", "class_images", "output"]
+    ["base", "vae", "prediction_type", "clip_skip", "instance_images", "class_images", "output"]
 )
 SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
 PHOTO_BASIC = ("instance_prompt", "class_prompt", "resolution", "crop_mode")

@@ -38,6 +38,7 @@ WITHOUT_EFFECT = {  # on the result
     "checkpoints_total_limit",
     "class_batch_size",
     "bad_images",
+    "subject_kind",
 }
 
 
@@ -107,6 +108,7 @@ def make_config(
             "base": str(base.path),
             "vae": None if base.vae_path is None else str(base.vae_path),
             "prediction_type": base.prediction_type,
+            "clip_skip": base.clip_skip,
             "output": str(output),
         }
     )

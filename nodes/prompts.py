@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
 from ..trainer.config.settings import check_text
 from ..trainer.errors import ConfigError
+from ..trainer.prompts.lists import PROMPT_LISTS, SUBJECT, subject_of, trained_prompt
+from .fields import check_choice
 
-__all__ = ["CONFIG_KEY", "filled_prompts", "trigger_prompt"]
+__all__ = ["CONFIG_KEY", "OWN_PROMPTS", "filled_prompts", "listed_prompts", "trigger_prompt"]
 
-SUBJECT = "{subject}"
+OWN_PROMPTS = "own prompts"  # instead of one of the lists
 PARENTHESES = re.compile(r"[()]")
 CONFIG_KEY = "dreambooth_config"
-TRIGGERS_KEY, TRIGGER_KEY = "dreambooth_triggers", "modelspec.trigger_phrase"
+TRIGGER_KEY = "modelspec.trigger_phrase"
 
 
-def subject_of(trigger: str) -> str:
-    """Return the subject of an instance prompt: "sks dog" in "a photo of sks dog"."""
-    return trigger.partition(" of ")[2].strip() or trigger.strip()
+def listed_prompts(name: str, own: str) -> str:
+    """Return the prompts of a list, one per line, or a node's own ones.
+
+    Raises:
+        ConfigError: there is no such list.
+    """
+    check_choice("prompt_list", name, (OWN_PROMPTS, *PROMPT_LISTS))
+    return own if name == OWN_PROMPTS else "\n".join(PROMPT_LISTS[name])
 
 
 def filled_prompts(text: str, trigger: str) -> list[str]:
@@ -46,8 +52,7 @@ def trigger_prompt(metadata: Mapping[str, str]) -> str:
 
     Of several subjects, that of the first. This pack trains parentheses as text: they are escaped.
     """
-    try:
-        prompt = json.loads(metadata[TRIGGERS_KEY])[0]
-    except (LookupError, TypeError, ValueError, RecursionError):  # not trained by this pack
+    prompt = trained_prompt(metadata)
+    if prompt is None:
         return metadata.get(TRIGGER_KEY, "")
-    return PARENTHESES.sub(r"\\\g<0>", prompt) if isinstance(prompt, str) else ""
+    return PARENTHESES.sub(r"\\\g<0>", prompt)

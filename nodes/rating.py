@@ -39,6 +39,7 @@ def rate(base: Base, wires: Wires, asked: dict[str, Any], page: Page) -> Sequenc
         "base": str(base.path),
         "vae": None if base.vae_path is None else str(base.vae_path),
         "prediction_type": base.prediction_type,
+        "clip_skip": base.clip_skip,
     }
     folder = places.runs_folder() / WORK
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,11 +13,12 @@ from torch import Tensor
 from ..trainer.config.settings import Setting, check_text, check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.pictures import Row, labelled_grid
+from ..trainer.prompts.lists import PROMPT_LISTS
 from .base import Wires
 from .fields import SETTINGS, chosen_inputs
 from .inputs import setting_input
 from .pictures import to_picture, to_tensor
-from .prompts import filled_prompts
+from .prompts import OWN_PROMPTS, filled_prompts, listed_prompts
 from .sampling import Drawer, Sampler, sampler_inputs
 
 __all__ = ["NODES"]
@@ -64,6 +65,11 @@ class Sample(io.ComfyNode):
                 io.String.Input("negative_prompt", default="", tooltip="What to avoid in images."),
                 *number_inputs(),
                 *sampler_inputs(),
+                io.Combo.Input(
+                    "prompt_list", options=[OWN_PROMPTS, *PROMPT_LISTS], default=OWN_PROMPTS,
+                    optional=True, tooltip="Prompts for trying out, used instead of those above: "
+                    "other places, art, views, accessories, materials and colors, expressions.",
+                ),
                 io.String.Input(
                     "trigger", optional=True, force_input=True,
                     tooltip="From DreamBooth Train or LoRA Loader (DreamBooth).",
@@ -87,12 +93,13 @@ class Sample(io.ComfyNode):
         num_images: int,
         seed: int,
         trigger: str = "",
+        prompt_list: str = OWN_PROMPTS,
         **sampler: Any,
     ) -> io.NodeOutput:
         sampler = chosen_inputs(sampler, (spec.name for spec in fields(Sampler)))
         check_numbers({"num_images": num_images, "seed": seed, **sampler})
         check_text("negative_prompt", negative_prompt)
-        lines = filled_prompts(prompts, trigger)
+        lines = filled_prompts(listed_prompts(prompt_list, prompts), trigger)
         total = require_few(len(lines) * num_images)
         drawer = Drawer(Wires(model, clip, vae), Sampler(**sampler), total)
         negative = drawer.encode(negative_prompt)

@@ -10,9 +10,15 @@ from typing import Any
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256
+from ..trainer.model_files.families import Family
 from ..trainer.runs.events import ResultKind
 
-__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedResult", "require_kind"]
+__all__ = ["Base", "ClassImages", "InstanceSet", "TrainedResult", "clip_skip_of", "require_kind"]
+
+OTHER_LAYER = (
+    "The CLIP wire stops at layer {0}. Training ignores this: {1} always reads its text encoders' "
+    "second-to-last layer."
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Base:
         path: the checkpoint, or the file that a patched model is exported to.
         vae_path: a VAE file that replaces the checkpoint's own.
         notes: warnings where training differs from what the wires carry.
+        clip_skip: the CLIP wire's layer, as the trainer counts; None: the usual.
     """
 
     identity: Mapping[str, str]
@@ -31,6 +38,7 @@ class Base:
     vae_path: Path | None
     prediction_type: str
     notes: tuple[str, ...] = ()
+    clip_skip: int | None = None
 
     @property
     def patched(self) -> bool:
@@ -38,10 +46,12 @@ class Base:
         return "patched_base" in self.identity
 
     @property
-    def shaping(self) -> dict[str, str]:
+    def shaping(self) -> dict[str, Any]:
         """Everything about the base that shapes its images."""
-        vae = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
-        return {**self.identity, **vae}
+        own: dict[str, Any] = {} if self.vae_path is None else {"vae": file_sha256(self.vae_path)}
+        if self.clip_skip is not None:
+            own["clip_skip"] = self.clip_skip
+        return {**self.identity, **own}
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,19 @@ class TrainedResult:
     kind: ResultKind
     trigger: str
     family: str
+
+
+def clip_skip_of(layer: int | None, family: Family | None) -> tuple[int | None, tuple[str, ...]]:
+    """Return the Clip skip to train with (None: as usual), and a note on a layer that is ignored.
+
+    Args:
+        layer: of the CLIP wire; ComfyUI's -2 is the Clip skip 2 of other hosts.
+    """
+    if family is None or layer is None or layer == family.clip_layer:
+        return None, ()
+    if family.has_clip_skip:
+        return -layer, ()
+    return None, (OTHER_LAYER.format(layer, family.title),)
 
 
 SOURCES = {InstanceSet: "Load Instance Images", ClassImages: "Generate Class Images"}

@@ -155,7 +155,7 @@ def test_photos_arrive_though_the_page_changes_meanwhile(host, context, photos, 
     page.set_input_files(PHOTOS, files)
     wait_until(page, lambda: uploads, "the upload's begin")
     goal = page.inner_text("#dreambooth_goal")
-    choose(page, "preset", "low-vram-sd15")
+    choose(page, "preset", "low-vram-8")
     wait_until(page, lambda: page.inner_text("#dreambooth_goal") != goal, "the preset's goal")
     let_go(page, uploads, lambda: reported(page, files))
     page.context.close()

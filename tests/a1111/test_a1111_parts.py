@@ -60,8 +60,8 @@ def test_labels_are_unique_within_the_tab_or_under_a_heading():
 
 
 def test_a_preset_fills_in_every_field_that_any_preset_knows():
-    filled = dict(zip(fields.PRESET_FIELDS, fields.preset_fields("sdxl-lora"), strict=True))
-    assert filled["resolution"] == 1024
+    filled = dict(zip(fields.PRESET_FIELDS, fields.preset_fields("low-vram-8"), strict=True))
+    assert (filled["base_precision"], filled["rank"]) == ("fp8", 8)
     assert filled["max_train_steps"] == fields.SETTINGS["max_train_steps"].default
 
 

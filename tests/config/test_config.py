@@ -83,9 +83,56 @@ def test_every_setting_is_a_flag_of_train():
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_is_a_valid_config(name):
-    config = Config.from_values(REQUIRED | preset_values(name))
+    config = Config.from_values(REQUIRED | {"class_prompt": "a dog"} | preset_values(name))
     for setting, value in preset_values(name).items():
         assert config.flat()[setting] == value
+
+
+def test_there_is_a_preset_for_every_recipe():
+    assert list(PRESETS) == [
+        "sd15-lora", "sd2-lora", "sdxl-lora", "sd15-full", "sd2-full", "sdxl-lora-published",
+        "paper", "face", "pet", "object", "style", "environment",
+        "low-vram-16", "low-vram-12", "low-vram-10", "low-vram-8", "low-vram-6",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sd15-full", {
+            "method": "full", "train_text_encoder": True, "learning_rate": 5e-6,
+            "max_train_steps": 400, "lr_scheduler": "constant", "train_batch_size": 1,
+            "resolution": None,
+        }),
+        ("sdxl-lora-published", {
+            "resolution": None, "gradient_accumulation_steps": 4, "learning_rate": 1e-4,
+            "max_train_steps": 500, "gradient_checkpointing": "on", "optimizer": "adamw8bit",
+            "mixed_precision": "fp16", "seed": 0, "lr_scheduler": "constant", "rank": 4,
+            "attention": "xformers",
+        }),
+        ("paper", {
+            "method": "full", "train_text_encoder": True, "learning_rate": 5e-6,
+            "max_train_steps": 1000, "prior_loss_weight": 1.0, "prior_target": "noise",
+            "class_sampler": "euler_ancestral",
+        }),
+        *((f"low-vram-{gb}", {"optimizer": "adamw8bit"}) for gb in (16, 12, 10)),
+        ("low-vram-8", {"optimizer": "adamw8bit", "base_precision": "fp8"}),
+        ("low-vram-6", {"optimizer": "adamw8bit", "base_precision": "nf4"}),
+    ],
+)  # fmt: skip
+def test_a_recipe_is_what_was_published(name, expected):
+    config = Config.from_values(REQUIRED | {"class_prompt": "a dog"} | preset_values(name)).flat()
+    assert {setting: config[setting] for setting in expected} == expected
+
+
+@pytest.mark.parametrize("kind", ["face", "pet", "object", "style", "environment"])
+def test_a_preset_for_a_kind_tells_it_to_the_photo_report(kind):
+    assert preset_values(kind)["subject_kind"] == kind
+
+
+def test_the_paper_without_a_class_is_refused():
+    with pytest.raises(ConfigError, match="there are no class images. Set class_prompt"):
+        Config.from_values(REQUIRED | preset_values("paper"))
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest():

@@ -43,6 +43,7 @@ task = pack_module("nodes.task")
 prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
+families = pack_module("trainer.model_files.families")
 settings = pack_module("trainer.config.settings")
 events = pack_module("trainer.runs.events")
 history = pack_module("trainer.runs.history")
@@ -123,6 +124,34 @@ def test_clip_skip_changes_no_weight():
 
 
 @pytest.mark.parametrize(
+    ("family", "layer", "clip_skip", "note"),
+    [
+        ("sd1", None, None, None), ("sd1", -1, None, None), ("sd1", -2, 2, None),
+        ("sd1", -12, 12, None), ("sd2", -2, None, None), ("sdxl", -2, None, None),
+        ("sdxl", None, None, None), ("sdxl", -1, None, "stops at layer -1. Training ignores"),
+        ("sd2", -3, None, "SD 2.x always reads its text encoders' second-to-last layer"),
+    ],
+)  # fmt: skip
+def test_the_clip_wires_layer_is_trained_where_the_family_has_a_choice(
+    family, layer, clip_skip, note
+):
+    found, notes = wires.clip_skip_of(layer, families.FAMILIES[family])
+    assert found == clip_skip
+    assert (note in notes[0]) if note else not notes
+
+
+def test_the_clip_wires_layer_is_a_setting_and_part_of_what_was_trained():
+    photos, output = photo_set(), Path("loras/dog.safetensors")
+    keys = set()
+    for clip_skip in (None, 2):
+        wire = dataclasses.replace(base(), clip_skip=clip_skip)
+        made = job.make_config({}, wire, photos, None, output)
+        assert made.model.clip_skip == clip_skip
+        keys.add(job.fingerprint(made, wire, photos, None))
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
     ("loader", "expected"),
     [
         (node("VAELoader", vae_name="fine.safetensors"), ("vae", "fine.safetensors")),
@@ -184,9 +213,9 @@ def test_a_preset_fills_in_only_what_is_left_at_its_default():
 
 
 def test_photo_settings_that_differ_from_the_preset_are_named():
-    instance = config.InstanceConfig(("a.png",), "a photo of sks dog", resolution=512)
-    assert job.preset_differences("sdxl-lora", instance) == [
-        "The preset suggests resolution=1024; Load Instance Images uses 512, which wins."
+    instance = config.InstanceConfig(("a.png",), "a photo of sks dog", subject_kind="style")
+    assert job.preset_differences("style", instance) == [
+        "The preset suggests crop_mode=none; Load Instance Images uses center, which wins."
     ]
     assert job.preset_differences("none", instance) == []
 
@@ -512,12 +541,12 @@ def test_every_node_has_a_help_page():
      ("3", "both"), ("[]", "both"), ("[3]", "")],
 )  # fmt: skip
 def test_the_trigger_in_a_lora_is_its_first_subjects(own, trigger):
-    metadata = {prompts.TRIGGER_KEY: "both"} | ({} if own is None else {prompts.TRIGGERS_KEY: own})
+    metadata = {prompts.TRIGGER_KEY: "both"} | ({} if own is None else {"dreambooth_triggers": own})
     assert prompts.trigger_prompt(metadata) == trigger
 
 
 def test_the_parentheses_of_our_triggers_are_plain_text_for_comfyui():
     trigger = {prompts.TRIGGER_KEY: "sks dog (brown)"}
     assert prompts.trigger_prompt(trigger) == "sks dog (brown)"  # another trainer's words
-    own = {prompts.TRIGGERS_KEY: '["sks dog (brown)"]'}
+    own = {"dreambooth_triggers": '["sks dog (brown)"]'}
     assert prompts.trigger_prompt(own) == r"sks dog \(brown\)"

@@ -152,7 +152,7 @@ METADATA = [
 
 @pytest.mark.parametrize("text", METADATA, ids=lambda text: text[:20])
 def test_a_lora_whose_metadata_are_not_ours_has_its_own_trigger_or_none(text):
-    metadata = {prompts.TRIGGERS_KEY: text}
+    metadata = {"dreambooth_triggers": text}
     assert prompts.trigger_prompt(metadata) == ""
     assert prompts.trigger_prompt(metadata | {prompts.TRIGGER_KEY: "sks"}) == "sks"
 

@@ -26,6 +26,12 @@ def check_together(
         if value is not None:
             raise ConfigError(f"{name} is {value}, but {reason}.", hint)
     priors = [concept.prior for concept in concepts]
+    sampler = next((p.class_sampler for p in priors if p.class_sampler != "dpmpp_2m"), None)
+    if sampler is not None and not any(prior.enabled for prior in priors):
+        raise ConfigError(
+            f"class_sampler is {sampler}, but there are no class images.",
+            'Set class_prompt to the class without the rare word, such as "a photo of a dog".',
+        )
     if trained.is_full and any(p.enabled and p.prior_target == "prediction" for p in priors):
         raise ConfigError(
             "prior_target is prediction, but a full fine-tune keeps no copy of the base.",

@@ -9,17 +9,21 @@ from .settings import setting
 
 __all__ = [
     "CaptionMode",
+    "ClassSampler",
     "ConceptConfig",
     "CropMode",
     "InstanceConfig",
     "PriorConfig",
     "PriorTarget",
+    "SubjectKind",
     "USUAL_SIDE_PX",
 ]
 
 CropMode = Literal["center", "random", "none"]
+SubjectKind = Literal["auto", "face", "pet", "object", "style", "environment"]
 CaptionMode = Literal["auto", "txt", "prompt"]
 PriorTarget = Literal["noise", "prediction"]
+ClassSampler = Literal["dpmpp_2m", "euler_ancestral"]
 USUAL_SIDE_PX = 512
 
 
@@ -65,6 +69,12 @@ class InstanceConfig:
     background: str = setting(
         "#ffffff", help="Background color for transparent photos, as #rrggbb.", advanced=True
     )
+    subject_kind: SubjectKind = setting(
+        "auto",
+        help="What the photos show, for the photo report's advice: face, pet, object, style or "
+        "environment. auto: no advice for a kind. It does not change the training.",
+        advanced=True,
+    )
     bad_images: Literal["refuse", "skip"] = setting(
         "refuse",
         help="Unreadable photos: stop with an error (refuse) or leave them out (skip).",
@@ -109,6 +119,12 @@ class PriorConfig:
     )
     class_inference_steps: int = setting(
         25, minimum=1, maximum=200, help="Sampling steps for class images.", advanced=True
+    )
+    class_sampler: ClassSampler = setting(
+        "dpmpp_2m",
+        help="Sampler of class images. euler_ancestral: an ancestral sampler, as in the paper; "
+        "give it 50 steps or more.",
+        advanced=True,
     )
     class_seed: int = setting(
         0,

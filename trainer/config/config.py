@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigError
 from ..files.input_file import parse_json, read_object
+from ..prompts.lists import filled
 from .checks import check_together
 from .concept import ConceptConfig, InstanceConfig, PriorConfig
 from .model import EMBEDDED, ModelConfig, check_side
@@ -96,8 +97,8 @@ class Config:
     @property
     def sample_prompts(self) -> list[str]:
         """The prompts to sample: those set, or every concept's instance prompt, each once."""
-        own = (concept.instance.instance_prompt for concept in self.concepts)
-        return list(self.samples.sample_prompts) or list(dict.fromkeys(own))
+        own = [concept.instance.instance_prompt for concept in self.concepts]
+        return filled(self.samples.sample_prompts, own) or list(dict.fromkeys(own))
 
     @property
     def has_class_images(self) -> bool:
@@ -293,8 +294,7 @@ def check_names(values: Mapping[str, Any], known: set[str]) -> None:
 
 def check_prompts(instance: InstanceConfig) -> None:
     if not instance.instance_prompt.strip():
-        raise ConfigError(
-            "instance_prompt is empty.", 'Name the subject, such as "a photo of sks dog".'
-        )
+        hint = 'Name the subject, such as "a photo of sks dog".'
+        raise ConfigError("instance_prompt is empty.", hint)
     if not instance.instance_images:
         raise ConfigError("instance_images is empty.", "Give a folder or a list of photos.")

@@ -39,6 +39,15 @@ class ModelConfig:
     prediction_type: PredictionType = setting(
         "auto", help="What the base predicts; auto reads it from the checkpoint.", advanced=True
     )
+    clip_skip: int | None = setting(
+        None,
+        none="auto",
+        minimum=1,
+        maximum=12,
+        help="SD 1.x: the text encoder's layer that prompts come from, as in A1111: 1 is the "
+        "last (ComfyUI's -1), 2 the one before it. auto: the last.",
+        advanced=True,
+    )
     base_precision: BasePrecision = setting(
         "auto",
         help="How the frozen U-Net's weights are kept in memory while a LoRA trains. auto: in the "

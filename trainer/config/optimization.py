@@ -7,10 +7,11 @@ from typing import Literal
 
 from .settings import setting
 
-__all__ = ["LRSchedule", "OptimizerName", "Precision", "TrainingConfig"]
+__all__ = ["LRSchedule", "LatentsChoice", "OptimizerName", "Precision", "TrainingConfig"]
 
 Precision = Literal["auto", "no", "fp16", "bf16"]
 LRSchedule = Literal["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"]
+LatentsChoice = Literal["mean", "sampled"]
 OptimizerName = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
 
 
@@ -97,6 +98,12 @@ class TrainingConfig:
         minimum=0,
         maximum=1,
         help="Per-channel shift of the noise; helps with very dark or flat styles.",
+        advanced=True,
+    )
+    latents: LatentsChoice = setting(
+        "mean",
+        help="mean: an image's latents are the mean of what the VAE gives; sampled: drawn from its "
+        "distribution in every step, as in the published scripts.",
         advanced=True,
     )
     snr_gamma: float | None = setting(

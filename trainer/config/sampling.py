@@ -17,7 +17,11 @@ class SampleConfig:
         200, minimum=1, maximum=1_000_000, help="Steps between samples. None: only at the end."
     )
     sample_prompts: tuple[str, ...] = setting(
-        (), most=100, help="Prompts for samples. None: the instance prompt.", advanced=True
+        (),
+        most=100,
+        help="Prompts for samples; {subject} stands for each subject's words in its instance "
+        "prompt. None: the instance prompt.",
+        advanced=True,
     )
     sample_negative_prompt: str = setting("", help="Negative prompt for samples.", advanced=True)
     sample_guidance_scale: float = setting(

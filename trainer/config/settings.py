@@ -18,6 +18,7 @@ __all__ = [
     "Setting",
     "check_text",
     "check_value",
+    "describe",
     "nearest",
     "parse_value",
     "setting",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = [
@@ -73,6 +73,8 @@ class Family:
         penultimate: prompts are the second-to-last layer's states, without the final norm.
         drop_last_layer: prompts are the second-to-last layer's states, with the final norm.
         size_conditioning: the U-Net also reads the pooled prompt and the image's size.
+        skipped_layers: the text encoder's last layers that prompts do not pass before its final
+            norm; hosts call one more than this Clip skip.
     """
 
     name: FamilyName
@@ -92,10 +94,20 @@ class Family:
     penultimate: bool = False
     drop_last_layer: bool = False
     size_conditioning: bool = False
+    skipped_layers: int = 0
 
     def variant(self, *, velocity: bool) -> Variant:
         """Return the variant of bases that predict velocity, or of those that predict noise."""
         return self.velocity if velocity and self.velocity else self.noise
+
+    def with_clip_skip(self, clip_skip: int | None) -> Family:
+        """Return the family with prompts from another layer; None or 1: from the usual one."""
+        return replace(self, skipped_layers=clip_skip - 1) if clip_skip else self
+
+    @property
+    def has_clip_skip(self) -> bool:
+        """Whether hosts let the user choose the layer: not where the U-Net needs another one."""
+        return not (self.penultimate or self.drop_last_layer)
 
     @property
     def clip_layer(self) -> int:

@@ -29,6 +29,7 @@ __all__ = [
 SETTINGS_FILE = "set.json"
 LOCK_FILE = "lock"
 MAX_SETTINGS_BYTES = 1_000_000
+USUAL = {"clip_skip": 1}  # what a set does not record was so
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def check_fresh(folder: Path, wanted: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names what differs.
     """
-    settings = set_settings(folder) or {}
+    settings = {**USUAL, **found} if (found := set_settings(folder)) else {}
     for name, value in wanted.items():
         if settings.get(name, value) != value:
             raise ConfigError(

@@ -8,23 +8,49 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Look", "differing_bits", "look_at"]
+__all__ = ["DUPLICATE_BITS", "ONE_VIEW_BITS", "Look", "differing_bits", "look_at"]
 
 WORK_PX = 512  # shorter side at which sharpness is measured
+THUMBNAIL_PX, EDGE_PX = 64, 8
+# Measured on 29 photos of 6 subjects: resized and re-encoded copies differ in at most 5 of 64 bits,
+# different photos in at least 9, a set's two most different photos in at least 16, and the two most
+# different of five shots that move by up to 4% in at most 14 (99 of 100 such bursts).
+DUPLICATE_BITS = 6
+ONE_VIEW_BITS = 14
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a photo looks: its sharpness and its 64-bit fingerprint."""
+    """How a photo looks.
+
+    Args:
+        fingerprint: of 64 bits.
+        brightness: the mean shade, of 255.
+        edge_color: the mean color of the outer eighth on all sides, red, green and blue of 255.
+    """
 
     sharpness: float
     fingerprint: int
+    brightness: float
+    edge_color: tuple[float, ...]
 
 
 def look_at(image: Image) -> Look:
     """Measure an RGB image."""
     gray = image.convert("L")
-    return Look(sharpness_of(gray), fingerprint_of(gray))
+    return Look(sharpness_of(gray), fingerprint_of(gray), *shades_of(image))
+
+
+def shades_of(image: Image) -> tuple[float, tuple[float, ...]]:
+    """Return the brightness and the edges' color of an RGB photo."""
+    import numpy as np
+    from PIL.Image import Resampling
+
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    pixels = np.asarray(image.resize(size, Resampling.BOX), dtype=np.float32)  # (H, W, 3)
+    is_edge = np.ones(pixels.shape[:2], dtype=bool)
+    is_edge[EDGE_PX:-EDGE_PX, EDGE_PX:-EDGE_PX] = False
+    return float(pixels.mean()), tuple(map(float, pixels[is_edge].mean(axis=0)))
 
 
 def sharpness_of(gray: Image) -> float:

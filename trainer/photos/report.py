@@ -11,8 +11,9 @@ from ..config.concept import InstanceConfig
 from ..errors import ConfigError, visible
 from .crops import Window, windows_of
 from .images import Photo
+from .kind_notes import kind_notes
 from .leftovers import caption_summary, leftover_notes
-from .looks import Look, differing_bits
+from .looks import DUPLICATE_BITS, ONE_VIEW_BITS, Look, differing_bits
 from .notes import Note, grouped
 
 __all__ = ["PhotoReport", "Report", "grouped", "inspect_photos", "skip_notes"]
@@ -26,11 +27,6 @@ NO_SHAPE_FITS = "Crop it around the subject yourself: images of its shape are no
 # Measured on 29 photos of 6 subjects and their Gaussian-blurred versions: the sharp ones have at
 # least 387, those blurred by a radius of 6 in 1024 pixels at most 10.
 MIN_SHARPNESS = 60.0
-# Measured on the same: resized and re-encoded copies differ in at most 5 of 64 bits, different
-# photos in at least 9, a set's two most different photos in at least 16, and the two most
-# different of five shots that move by up to 4% in at most 14 (99 of 100 such bursts).
-DUPLICATE_BITS = 6
-ONE_VIEW_BITS = 14
 
 
 def skip_notes(errors: Sequence[ConfigError]) -> tuple[Note, ...]:
@@ -128,7 +124,7 @@ def inspect_photos(
             *transparency_notes(photo, config.background),
         )
         reports.append(PhotoReport(photo, photo.caption, kept, cut_sides(boxes), notes))
-    notes = (*set_notes(looks), *leftover_notes(photos, config))
+    notes = (*set_notes(looks), *kind_notes(config, photos, looks), *leftover_notes(photos, config))
     return Report(tuple(reports), notes, caption_summary(photos, config))
 
 

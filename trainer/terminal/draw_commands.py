@@ -12,6 +12,9 @@ from ..config.config import read_group
 from ..config.drawing import drawing_settings, read_drawing, require_class_images
 from ..config.model import ModelConfig
 from ..config.settings import settings_of
+from ..errors import ConfigError
+from ..model_files.header import read_header
+from ..prompts.lists import PROMPT_LISTS, SUBJECT, filled, trained_prompt
 from ..runs.events import Event
 from .flags import CACHE, add_events, add_settings, at_least, finite, given_values
 from .show import run_job, show
@@ -36,7 +39,15 @@ def add_sample(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, [*settings_of(ModelConfig), *drawing_settings()])
     parser.add_argument("--lora", type=Path, help="LoRA file")
     parser.add_argument("--strength", type=finite, default=1.0, help="strength of the LoRA")
-    parser.add_argument("--prompt", nargs="+", required=True, help="one or more prompts")
+    parser.add_argument(
+        "--prompt", nargs="+", default=[], help="one or more prompts; {subject} is replaced"
+    )
+    parser.add_argument(
+        "--prompts-list", choices=list(PROMPT_LISTS), help="prompts for trying out what was learned"
+    )
+    parser.add_argument(
+        "--subject", help='words for {subject}, such as "sks dog" (default: what the LoRA trained)'
+    )
     parser.add_argument("--negative-prompt", default="")
     parser.add_argument("--number", type=at_least(1), default=1, help="images per prompt")
     parser.add_argument("--guidance-scale", type=finite, default=7.5)
@@ -70,6 +81,7 @@ def run_sample(options: argparse.Namespace) -> int:
     values = given_values(options)
     model = read_group(ModelConfig, values)
     resolution, precision = read_drawing(model, values)
+    prompts = sample_prompts(options)
 
     def execute(report: Report, control: Control) -> Event:
         from ..worker.base.parts import open_parts
@@ -80,7 +92,7 @@ def run_sample(options: argparse.Namespace) -> int:
         side = resolution or parts.base.resolution
         lora = None if options.lora is None else LoraFile(options.lora, options.strength)
         pictures = Pictures(
-            prompts=options.prompt,
+            prompts=prompts,
             number=options.number,
             negative_prompt=options.negative_prompt,
             guidance_scale=options.guidance_scale,
@@ -92,3 +104,25 @@ def run_sample(options: argparse.Namespace) -> int:
         return sample_job(parts, pictures, lora, control)
 
     return run_job(options, None, execute)
+
+
+def sample_prompts(options: argparse.Namespace) -> list[str]:
+    """Return the prompts to sample, with the subject filled in.
+
+    Raises:
+        ConfigError: there are none, or no words for the subject.
+    """
+    prompts = [*options.prompt, *PROMPT_LISTS.get(options.prompts_list, ())]
+    if not prompts:
+        raise ConfigError("There is no prompt.", "Give --prompt or --prompts-list.")
+    if not any(SUBJECT in prompt for prompt in prompts):
+        return prompts
+    subject = options.subject
+    if subject is None and options.lora is not None:
+        subject = trained_prompt(read_header(options.lora).metadata)
+    if not subject:
+        raise ConfigError(
+            f"The prompts contain {SUBJECT}, but no words for it are known.",
+            'Give --subject, such as --subject "sks dog".',
+        )
+    return filled(prompts, [subject])

@@ -15,14 +15,15 @@ __all__ = ["encode_image"]
 
 @torch.no_grad()
 def encode_image(vae: AutoencoderKL, pixels: np.ndarray) -> Tensor:
-    """Return the mean of the VAE's latents for one image, times its scaling factor: (C, h, w).
+    """Return mean and standard deviation of one image's latents, scaled: (2, C, h, w).
 
-    The distribution's spread is far below the training noise, so the mean loses nothing and can be
-    cached.
+    The VAE's distribution is far narrower than the training noise, so that the mean alone is
+    usually trained.
 
     Args:
         pixels: (H, W, 3), uint8.
     """
     image = torch.from_numpy(pixels.copy()).to(vae.device).permute(2, 0, 1)[None]
-    mean = vae.encode(image.float() / 127.5 - 1).latent_dist.mean  # pyright: ignore
-    return (mean[0] * vae.config["scaling_factor"]).float().cpu().contiguous()
+    found = vae.encode(image.float() / 127.5 - 1).latent_dist  # pyright: ignore
+    both = torch.cat([found.mean, found.std])
+    return (both * vae.config["scaling_factor"]).float().cpu().contiguous()

@@ -24,17 +24,18 @@ from ...config.model import (
     ModelConfig,
     PredictionType,
 )
+from ...errors import ConfigError
 from ...model_files.contents import UNET_PREFIX, VAE_PREFIX
 from ...model_files.diffusers_folder import part_files
 from ...model_files.families import FAMILIES, Family, TextEncoderKind, Variant
 from ...model_files.identify import ModelFile, predicts_velocity, require_base, require_vae
 from ...model_files.unet_structure import unet_structure
 from ..device.memory import return_heap
-from . import text_layout, unet_layout, vae_layout
+from . import text_layout, unet_layout
 from .embedded import base_path
+from .folder_parts import TextEncoder, load_folder_part, named_as_in
 from .noise_schedule import make_noise_scheduler, read_noise_scheduler
 from .quantised import quantise
-from .renaming import Weights
 from .vae_file import build_vae, load_vae_file
 from .weight_formats import require_library
 from .weights import complete, fill, read_weights
@@ -55,7 +56,6 @@ __all__ = [
 
 DROPPED_ALREADY = 23  # layers of OpenCLIP-H in files that were converted from diffusers' folders
 TILE_PX = 512  # side of the tiles that the VAE decodes
-TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class BaseModel:
         return self.path.is_dir()
 
     @property
+    def clip_skip(self) -> int:
+        """Return the layer that prompts come from, as hosts count it: 1 is the family's usual."""
+        return self.family.skipped_layers + 1
+
+    @property
     def predicts_velocity(self) -> bool:
         """Return whether the U-Net predicts velocity instead of noise."""
         return self.prediction_type == "v_prediction"
@@ -106,12 +111,19 @@ def open_base(config: ModelConfig) -> BaseModel:
     """Identify the base checkpoint.
 
     Raises:
-        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model.
+        ConfigError: it is not a complete SD 1.x, SD 2.x or SDXL model, or has no Clip skip.
     """
     path = base_path(config.base)
     file = require_base(path, vae_given=config.vae is not None)
     assert file.family is not None
     family = FAMILIES[file.family]
+    if config.clip_skip is not None and not family.has_clip_skip:
+        raise ConfigError(
+            f"clip_skip is {config.clip_skip}, but {family.title} always reads its text encoders' "
+            "second-to-last layer.",
+            "Remove clip_skip.",
+        )
+    family = family.with_clip_skip(config.clip_skip)
     vae_path = None if config.vae is None else Path(config.vae)
     if vae_path is not None:
         require_vae(vae_path)
@@ -156,7 +168,7 @@ def load_noise_scheduler(base: BaseModel) -> DDPMScheduler:
 def load_unet(base: BaseModel, dtype: torch.dtype) -> UNet2DConditionModel:
     """Return the frozen U-Net in `dtype`."""
     if base.is_folder:
-        return load_folder_part(UNet2DConditionModel, base, "unet", dtype)
+        return load_folder_part(UNet2DConditionModel, base.path, "unet", dtype)
     weights = read_weights(base.path, UNET_PREFIX, dtype)
     structure = unet_structure({key: tuple(value.shape) for key, value in weights.items()})
     with complete("U-Net", base.path), torch.device("meta"):
@@ -198,7 +210,7 @@ def read_vae(base: BaseModel) -> AutoencoderKL:
     if base.vae_path is not None:
         return load_vae_file(base.vae_path, base.family)
     if base.is_folder:
-        return load_folder_part(AutoencoderKL, base, "vae", torch.float32)
+        return load_folder_part(AutoencoderKL, base.path, "vae", torch.float32)
     weights = read_weights(base.path, VAE_PREFIX, torch.float32)
     return build_vae(weights, base.family, base.path)
 
@@ -217,14 +229,22 @@ def pixels_per_latent(base: BaseModel) -> int:
 def load_text_encoders(base: BaseModel, dtype: torch.dtype) -> list[TextEncoder]:
     """Return the frozen text encoders in `dtype`: one, or two for SDXL."""
     load = load_text_encoder_folder if base.is_folder else load_text_encoder_part
-    return [load(base, kind, dtype) for kind in base.family.text_encoders]
+    encoders = [load(base, kind, dtype) for kind in base.family.text_encoders]
+    fewest = min(encoder.config.num_hidden_layers for encoder in encoders)
+    if base.family.skipped_layers >= fewest:
+        raise ConfigError(
+            f"clip_skip is {base.clip_skip}, but the text encoder of {base.path.name} has "
+            f"{fewest} layers.",
+            f"Set clip_skip to at most {fewest}.",
+        )
+    return encoders
 
 
 def load_text_encoder_folder(
     base: BaseModel, kind: TextEncoderKind, dtype: torch.dtype
 ) -> TextEncoder:
     model = CLIPTextModelWithProjection if kind.folder == "text_encoder_2" else CLIPTextModel
-    return load_folder_part(model, base, kind.folder, dtype)
+    return load_folder_part(model, base.path, kind.folder, dtype)
 
 
 def load_text_encoder_part(
@@ -246,39 +266,3 @@ def load_text_encoder_part(
     last = f"layers.{config['num_hidden_layers']}."
     weights = {key: value for key, value in weights.items() if last not in key}
     return fill(model, named_as_in(model, weights), "text encoder", base.path)
-
-
-def load_folder_part(kind: Any, base: BaseModel, part: str, dtype: torch.dtype) -> Any:
-    """Return one part of a diffusers folder, frozen."""
-    path = base.path / part
-    weights: Weights = {}
-    for file in part_files(base.path, part):
-        weights |= read_weights(file, "", dtype)
-    with complete(part, path), torch.device("meta"):
-        if kind is AutoencoderKL:  # attention names of 2022 are brought up to date
-            levels = vae_layout.vae_folder_levels(weights)
-            weights = vae_layout.vae_to_diffusers(vae_layout.vae_from_diffusers(weights, levels))
-        model = empty_model(kind, path)
-        if isinstance(model, TextEncoder):
-            weights = named_as_in(model, weights)
-    return fill(model, weights, part, path)
-
-
-def empty_model(kind: Any, path: Path) -> Any:
-    """Return a model of diffusers or transformers as its config says."""
-    if hasattr(kind, "load_config"):  # diffusers
-        return kind.from_config(kind.load_config(path))
-    return kind(CLIPTextConfig.from_pretrained(path))
-
-
-def named_as_in(model: nn.Module, weights: Weights) -> Weights:
-    """Add or remove the level `text_model`, in which versions of transformers differ."""
-    level = "text_model."
-    wanted = any(key.startswith(level) for key, _ in model.named_parameters())
-    if not wanted:
-        return {key.removeprefix(level): value for key, value in weights.items()}
-    has_level = any(key.startswith(level) for key in weights)
-    return {
-        key if has_level or key.startswith("text_projection") else level + key: value
-        for key, value in weights.items()
-    }

@@ -128,7 +128,7 @@ class Parts:
         self.tidy()
 
     def encode(self, pixels: np.ndarray, name: str) -> Tensor:
-        """Return the latents (C, h, w) of a photo's pixels (H, W, 3).
+        """Return the latents (2, C, h, w) of a photo's pixels (H, W, 3): their mean and spread.
 
         If memory runs out, the U-Net is unloaded and the photo encoded again.
 

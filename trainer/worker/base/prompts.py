@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...model_files.families import Family
@@ -48,13 +50,23 @@ def encode_prompts(
     for kind, encoder in zip(family.text_encoders, text_encoders, strict=True):
         device = next(encoder.parameters()).device
         ids = torch.tensor([prompt_ids(text, kind.pad_id) for text in prompts], device=device)
-        output = encoder(ids, output_hidden_states=family.penultimate)
+        skipped = family.skipped_layers
+        output = encoder(ids, output_hidden_states=family.penultimate or skipped > 0)
         if family.penultimate:
             states.append(output.hidden_states[-2])  # (B, L, D_i)
             pooled = output.text_embeds if "text_embeds" in output else pooled  # (B, P)
+        elif skipped:
+            states.append(final_norm(encoder, output.hidden_states[-1 - skipped]))
         else:
             states.append(output.last_hidden_state)
     return PromptEmbeds(torch.cat(states, dim=-1), pooled)
+
+
+def final_norm(encoder: Any, states: Tensor) -> Tensor:
+    """Apply a text encoder's final norm to the states of an earlier layer, as the hosts do."""
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm  # by transformers' version
+    weights = (norm.weight.float(), norm.bias.float())
+    return F.layer_norm(states.float(), norm.normalized_shape, *weights, norm.eps)
 
 
 class PromptTable:

@@ -98,13 +98,22 @@ def make_batch(group: Sequence[Pick], training: TrainingConfig) -> Batch:
     weights = [pick.images.weight / training.train_batch_size for pick in group]
     return Batch(
         images=images,
-        latents=torch.stack([image.latents for image in images]),
+        latents=torch.stack([latents_of(pick, training.seed) for pick in group]),
         noise=torch.stack(noise),
         timesteps=torch.tensor(timesteps),
         loss_weight=torch.tensor(weights),
         is_class=torch.tensor([pick.images.is_class for pick in group]),
         to_base=torch.tensor(to_base) if any(to_base) else None,
     )
+
+
+def latents_of(pick: Pick, seed: int) -> Tensor:
+    """Return an image's latents (C, h, w); drawn from their distribution if they have a spread."""
+    image = pick.image
+    if image.spread is None:
+        return image.latents
+    rng = generator(seed, f"{pick.images.name} latents", pick.position)
+    return image.latents + image.spread * torch.randn(image.latents.shape, generator=rng)
 
 
 def draw_noise(pick: Pick, training: TrainingConfig) -> tuple[Tensor, int]:

@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from ...photos.crops import Crop
+from .latents import Latents
 
 __all__ = ["Concept", "ImageSet", "Target", "TrainingImage", "training_image"]
 
@@ -25,11 +26,13 @@ class TrainingImage:
     Args:
         latents: (C, h, w), scaled, float32.
         time_ids: original height and width, crop top and left, target height and width.
+        spread: (C, h, w), the latents' standard deviation, if they are drawn anew in each step.
     """
 
     latents: Tensor
     prompt: str
     time_ids: tuple[int, ...]
+    spread: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Concept:
     turns: int = 1
 
 
-def training_image(crop: Crop, prompt: str, latents: Tensor) -> TrainingImage:
+def training_image(crop: Crop, prompt: str, latents: Latents) -> TrainingImage:
     """Return a crop as it is trained."""
     time_ids = (*crop.original_size, *crop.top_left, *crop.target_size)
-    return TrainingImage(latents, prompt, time_ids)
+    return TrainingImage(latents.mean, prompt, time_ids, latents.spread)

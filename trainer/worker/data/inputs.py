@@ -22,6 +22,7 @@ MAY_CHANGE |= {
     "train_batch_size",
     "gradient_accumulation_steps",
     "bad_images",
+    "subject_kind",
     "base",
     "vae",
     "instance_images",

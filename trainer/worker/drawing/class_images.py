@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...config.concept import PriorConfig
 from ...files.fingerprint import file_sha256, model_sha256
@@ -28,6 +29,7 @@ __all__ = [
 
 BYTES_PER_PIXEL = 2500  # to sample one image with guidance: about 0.6 GiB at 512 px
 MAX_BATCH = 16
+SAMPLERS = {"dpmpp_2m": "dpm++ 2m", "euler_ancestral": "euler ancestral"}  # in a set's settings
 SMALLER = "To start with this batch size, set class_batch_size to it."
 
 
@@ -45,7 +47,7 @@ class ClassImagesJob:
 
     prior: PriorConfig
     resolution: int
-    base: Mapping[str, str]
+    base: Mapping[str, Any]
     cache: Path
     load_drawer: Callable[[], Drawer]
     prompts: tuple[PromptEmbeds, PromptEmbeds]
@@ -65,25 +67,26 @@ class ClassImagesJob:
                 "seed": prior.class_seed,
                 "width": self.resolution,
                 "height": self.resolution,
-                "sampler": "dpm++ 2m",
+                "sampler": SAMPLERS[prior.class_sampler],
             },
         )
 
 
-def shaping(base: BaseModel, check: Callable[[], None] = lambda: None) -> dict[str, str]:
-    """Return what determines a base's images: its files, prediction type and storage.
+def shaping(base: BaseModel, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Return what determines a base's images: its files, prediction type, storage, Clip skip.
 
     Args:
         check: called every few MiB of a file; raises Stop.
     """
-    vae = {} if base.vae_path is None else {"vae": file_sha256(base.vae_path, check)}
-    stored = {} if base.base_precision == "auto" else {"base_precision": base.base_precision}
-    return {
-        "base": model_sha256(base.path, check),
-        "prediction_type": base.prediction_type,
-        **vae,
-        **stored,
-    }
+    own: dict[str, Any] = {}
+    if base.vae_path is not None:
+        own["vae"] = file_sha256(base.vae_path, check)
+    if base.base_precision != "auto":
+        own["base_precision"] = base.base_precision
+    if base.clip_skip > 1:
+        own["clip_skip"] = base.clip_skip
+    files = model_sha256(base.path, check)
+    return {"base": files, "prediction_type": base.prediction_type, **own}
 
 
 def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:
@@ -94,7 +97,7 @@ def given_class_images(prior: PriorConfig, base: BaseModel) -> list[Path]:
     """
     folder = Path(prior.class_images or "")
     paths = find_photos([folder])
-    wanted = {"class_prompt": prior.class_prompt, **shaping(base)}
+    wanted = {"class_prompt": prior.class_prompt, "clip_skip": 1, **shaping(base)}
     check_fresh(folder, {name: value for name, value in wanted.items() if name != "vae"})
     return paths[: prior.num_class_images]
 
@@ -147,7 +150,11 @@ def draw_class_images(
 ) -> None:
     prior = job.prior
     sampler = Sampler.square(
-        job.resolution, prior.class_guidance_scale, prior.class_inference_steps, control.check
+        job.resolution,
+        prior.class_guidance_scale,
+        prior.class_inference_steps,
+        control.check,
+        prior.class_sampler,
     )
     prompt, negative = job.prompts
     seeds = [prior.class_seed + index for index in indices]

@@ -12,16 +12,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+)
 from PIL import Image
 from torch import Tensor
 
+from ...config.concept import ClassSampler
 from ..base.models import vae_factor
 from ..base.parts import Parts
 from ..base.prompts import PromptEmbeds
 from ..randomness import generator
 
 __all__ = ["Drawer", "Sampler", "draw_series", "guided_conditions", "precision"]
+
+SOLVERS: dict[str, Any] = {
+    "dpmpp_2m": DPMSolverMultistepScheduler,
+    "euler_ancestral": EulerAncestralDiscreteScheduler,
+}
 
 
 @dataclass(frozen=True)
@@ -31,19 +42,34 @@ class Sampler:
     Args:
         size: height and width in pixels.
         on_step: called before every sampling step; may raise Stop.
+        solver: euler_ancestral adds new noise in every step, each image's from its own seed.
     """
 
     size: tuple[int, int]
     guidance_scale: float
     inference_steps: int
     on_step: Callable[[], None]
+    solver: ClassSampler = "dpmpp_2m"
 
     @classmethod
     def square(
-        cls, side: int, guidance_scale: float, inference_steps: int, on_step: Callable[[], None]
+        cls,
+        side: int,
+        guidance_scale: float,
+        inference_steps: int,
+        on_step: Callable[[], None],
+        solver: ClassSampler = "dpmpp_2m",
     ) -> Sampler:
         """Return a sampler of square images, `side` pixels wide."""
-        return cls((side, side), guidance_scale, inference_steps, on_step)
+        return cls((side, side), guidance_scale, inference_steps, on_step, solver)
+
+    def steps_of(self, noise_scheduler: DDPMScheduler, device: torch.device) -> Any:
+        """Return diffusers' solver for a base's noise schedule, with its timesteps set."""
+        solver = SOLVERS[self.solver].from_config(
+            noise_scheduler.config, timestep_spacing="trailing"
+        )
+        solver.set_timesteps(self.inference_steps, device=device)
+        return solver
 
 
 @dataclass(frozen=True)
@@ -79,24 +105,25 @@ def draw_series(
     """
     for start in range(0, len(seeds), batch_size):
         some = slice(start, start + batch_size)
-        noise = torch.cat([starting_noise(drawer, sampler, seed) for seed in seeds[some]])
-        yield from draw(drawer, sampler, PromptEmbeds.join(prompts[some]), negative, noise)
+        yield from draw(drawer, sampler, PromptEmbeds.join(prompts[some]), negative, seeds[some])
 
 
 @torch.no_grad()
 def draw(
-    drawer: Drawer, sampler: Sampler, prompts: PromptEmbeds, negative: PromptEmbeds, noise: Tensor
+    drawer: Drawer,
+    sampler: Sampler,
+    prompts: PromptEmbeds,
+    negative: PromptEmbeds,
+    seeds: Sequence[int],
 ) -> list[Image.Image]:
-    """Sample one image per prompt with DPM-Solver++(2M) and classifier-free guidance.
+    """Sample one image per prompt and seed with classifier-free guidance.
 
     Args:
         prompts: (B, L, D); `negative` is one row, used for all.
-        noise: (B, C, h, w), standard normal.
     """
-    solver: Any = DPMSolverMultistepScheduler.from_config(
-        drawer.noise_scheduler.config, timestep_spacing="trailing"
-    )
-    solver.set_timesteps(sampler.inference_steps, device=drawer.device)
+    solver = sampler.steps_of(drawer.noise_scheduler, drawer.device)
+    noise = torch.cat([starting_noise(drawer, sampler, seed) for seed in seeds])  # (B, C, h, w)
+    further = [generator(seed, "sample steps") for seed in seeds]  # used by ancestral solvers
     conditions = guided_conditions(drawer, sampler, prompts, negative)
     latents = noise.to(drawer.device) * solver.init_noise_sigma
     for timestep in solver.timesteps:
@@ -106,7 +133,7 @@ def draw(
             model_pred = drawer.unet(double, timestep, **conditions).sample.float()
         without, with_prompt = model_pred.chunk(2)
         guided = without + sampler.guidance_scale * (with_prompt - without)
-        latents = solver.step(guided, timestep, latents).prev_sample
+        latents = solver.step(guided, timestep, latents, generator=further).prev_sample
     return decode(drawer, latents)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...config.trained import TrainedConfig
 from ...model_files.families import Family
 from .contract import Rate, Trained
-from .layers import chosen, text_rates, unused_layer
+from .layers import chosen, text_rates, unused_layers
 
 __all__ = ["Full", "whole_models"]
 
@@ -62,7 +62,7 @@ def whole_models(
     """
     parts = [make_trainable("learning_rate", "unet", unet, chosen(unet, config.layer_patterns))]
     for rate, kind, encoder in text_rates(family, text_encoders):
-        skipped = unused_layer(family, encoder)
+        skipped = unused_layers(family, encoder)
         names = [name for name, _ in encoder.named_parameters() if not is_under(name, skipped)]
         parts.append(make_trainable(rate, kind.folder, encoder, names))
     return Trained(parts)
@@ -74,5 +74,5 @@ def make_trainable(rate: Rate, part: str, model: Any, names: Sequence[str]) -> F
     return Full(rate, part, model, kept)
 
 
-def is_under(name: str, layer: str | None) -> bool:
-    return layer is not None and f".{layer}." in f".{name}"
+def is_under(name: str, layers: Sequence[str]) -> bool:
+    return any(f".{layer}." in f".{name}" for layer in layers)

@@ -11,7 +11,7 @@ from ...errors import ConfigError
 from ...model_files.families import Family, TextEncoderKind
 from .contract import Rate
 
-__all__ = ["chosen", "is_chosen", "text_rates", "unused_layer"]
+__all__ = ["chosen", "is_chosen", "text_rates", "unused_layers"]
 
 TEXT_RATES: tuple[Rate, ...] = ("text_encoder_learning_rate", "text_encoder_2_learning_rate")
 
@@ -46,9 +46,10 @@ def text_rates(
     yield from zip(TEXT_RATES, family.text_encoders, text_encoders, strict=False)
 
 
-def unused_layer(family: Family, encoder: nn.Module) -> str | None:
-    """Return the last layer's name where only the one before it is used (SDXL's CLIP-L)."""
-    if not family.penultimate or hasattr(encoder, "text_projection"):
-        return None
-    last = sum(name.endswith(".mlp") for name, _ in encoder.named_modules()) - 1
-    return f"layers.{last}"
+def unused_layers(family: Family, encoder: nn.Module) -> list[str]:
+    """Return the names of the last layers that no prompt passes (Clip skip, SDXL's CLIP-L)."""
+    unused = family.skipped_layers
+    if family.penultimate and not hasattr(encoder, "text_projection"):
+        unused = 1
+    count = sum(name.endswith(".mlp") for name, _ in encoder.named_modules())
+    return [f"layers.{index}" for index in range(count - unused, count)]

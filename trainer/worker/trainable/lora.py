@@ -20,7 +20,7 @@ from ...errors import ConfigError
 from ...model_files.families import Family
 from ..base.quantised import compute_dtype
 from .contract import Rate, Trained
-from .layers import chosen, text_rates, unused_layer
+from .layers import chosen, text_rates, unused_layers
 
 __all__ = ["ADAPTER", "UNET_PREFIX", "Lora", "file_name", "inject", "wrap_layers"]
 
@@ -93,8 +93,8 @@ def wrap_layers(
     layers = inject(UNET_PREFIX, unet, peft_config | targets)
     parts = [Lora("learning_rate", layers, config)]
     for rate, kind, encoder in text_rates(family, text_encoders):
-        skipped = unused_layer(family, encoder)
-        excluded = None if skipped is None else rf".*{re.escape(skipped)}\..*"
+        skipped = "|".join(map(re.escape, unused_layers(family, encoder)))
+        excluded = rf".*({skipped})\..*" if skipped else None
         targets = {"target_modules": TEXT_TARGETS, "exclude_modules": excluded}
         parts.append(Lora(rate, inject(kind.lora_prefix, encoder, peft_config | targets), config))
     return Trained(parts)

@@ -68,6 +68,8 @@ def lora_metadata(stem: str, origin: Origin) -> dict[str, str]:
         "ss_resolution": f"({config.resolution}, {config.resolution})",
         "ss_tag_frequency": json.dumps(tag_frequency(origin), ensure_ascii=False),
     }
+    if base.clip_skip > 1:
+        own["ss_clip_skip"] = str(base.clip_skip)
     return own | result_metadata(stem, f"{base.variant.architecture}/lora", origin)
 
 
@@ -85,6 +87,8 @@ def card(origin: Origin) -> dict[str, str | float]:
     config, base = origin.config, origin.base
     text, left_out = escaped(origin.trigger)
     notes = [f"Trained on {base.path.name} for {origin.steps} steps."]
+    if base.clip_skip > 1:
+        notes.append(f"Use it with Clip skip {base.clip_skip}.")
     if left_out:
         notes.append(f"Trained as plain text, and syntax here: {', '.join(left_out)}.")
     if not origin.trigger:

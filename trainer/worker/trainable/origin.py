@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ...config.config import Config
+from ...prompts.lists import TRIGGERS_KEY
 from ...prompts.words import trigger_phrase
 from ..base.models import BaseModel
 
@@ -49,8 +50,9 @@ def result_metadata(stem: str, architecture: str, origin: Origin) -> dict[str, s
 
     Of paths only the last part is kept: a shared file need not tell where the photos are.
     """
-    config = origin.config
-    return {
+    config, clip_skip = origin.config, origin.base.clip_skip
+    layer = {"modelspec.encoder_layer": str(clip_skip)} if clip_skip > 1 else {}
+    return layer | {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture,
         "modelspec.implementation": "diffusers",
@@ -59,7 +61,7 @@ def result_metadata(stem: str, architecture: str, origin: Origin) -> dict[str, s
         "modelspec.resolution": f"{config.resolution}x{config.resolution}",
         "modelspec.prediction_type": "v" if origin.base.predicts_velocity else "epsilon",
         "modelspec.trigger_phrase": origin.trigger,
-        "dreambooth_triggers": json.dumps(origin.triggers, ensure_ascii=False),
+        TRIGGERS_KEY: json.dumps(origin.triggers, ensure_ascii=False),
         "modelspec.description": config.result.description,
         "dreambooth_config": json.dumps(
             config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False

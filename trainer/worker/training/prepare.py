@@ -145,7 +145,8 @@ def prepare(
     base_key = model_sha256(base.path, check_stop)
     check_space([(cache, cache_bytes(sources))])
     vae_key = base_key if base.vae_path is None else file_sha256(base.vae_path, check_stop)
-    latents = LatentCache(cache / "latents", vae_key, parts.encode)
+    sampled = sources.config.training.latents == "sampled"
+    latents = LatentCache(cache / "latents", vae_key, parts.encode, sampled=sampled)
     encoder = Encoder(latents, parts.report, check_stop)
     inputs = Inputs(base_key, vae_key)
     sets: list[list[ImageSet]] = []
@@ -197,16 +198,17 @@ def cache_bytes(sources: Sources) -> int:
     """Return how much will be written at most: class images as bare pixels, and all latents."""
     factor = models.pixels_per_latent(sources.base)
     pairs = zip(sources.config.concepts, sources.photos, strict=True)
-    return sum(concept_bytes(concept, len(photos), factor) for concept, photos in pairs)
+    tensors = 2 if sources.config.training.latents == "sampled" else 1
+    return sum(concept_bytes(concept, len(photos), factor, tensors) for concept, photos in pairs)
 
 
-def concept_bytes(concept: ConceptConfig, num_photos: int, vae_factor: int) -> int:
+def concept_bytes(concept: ConceptConfig, num_photos: int, vae_factor: int, tensors: int) -> int:
     instance, prior = concept.instance, concept.prior
     num_crops = num_photos * instance.num_crops * (2 if instance.flip else 1)
     num_classes = prior.num_class_images if prior.enabled else 0
     own = num_classes if prior.class_images is None else 0
     pixels = instance.side**2
-    latent_bytes = 4 * 4 * pixels // vae_factor**2
+    latent_bytes = tensors * 4 * 4 * pixels // vae_factor**2
     return own * 3 * pixels + (num_crops + num_classes) * latent_bytes
 
 
