@@ -457,7 +457,7 @@ def test_words_are_proposed_and_those_of_the_instance_prompt_rated(places):
     assert view["end"]["state"] == "finished", view
     assert len(view["ratings"]) == 1 + orders.PROPOSED
     assert view["ratings"][0].startswith("fluffy: ")
-    assert "weak prior are good" in view["end"]["text"] and not view["end"]["lora"]
+    assert "weak prior are good" in view["end"]["text"] and not view["end"]["usable"]
 
 
 @pytest.mark.parametrize(

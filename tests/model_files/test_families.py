@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config.concept import InstanceConfig
 from trainer.config.presets import PRESETS
-from trainer.config.settings import settings_of
 from trainer.model_files.families import (
     FAMILIES,
     Family,
@@ -14,13 +12,10 @@ from trainer.model_files.families import (
     family_of_version,
 )
 
-RESOLUTION = next(s.default for s in settings_of(InstanceConfig) if s.name == "resolution")
-
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_the_suggested_preset_trains_at_the_familys_own_resolution(family: Family) -> None:
-    resolution = PRESETS[family.preset].values.get("resolution", RESOLUTION)
-    assert resolution == family.variant(velocity=True).resolution
+def test_the_suggested_preset_leaves_the_resolution_to_the_base(family: Family) -> None:
+    assert "resolution" not in PRESETS[family.preset].values
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

@@ -139,7 +139,7 @@ def test_a_photo_is_decoded_once_for_all_its_crops(tmp_path: Path, monkeypatch: 
     decoded: list[Path] = []
     decode = images.decode_photo
     monkeypatch.setattr(images, "decode_photo", lambda path: decoded.append(path) or decode(path))
-    photo = Photo(path, (0, 0), "", False, Look(0, 0))
+    photo = Photo(path, (0, 0), "", False, Look(0, 0, 0, (0, 0, 0)))
     crops = crops_of(photo, config_of(path, num_crops=3, flip=True), 0)
     assert (len(crops), decoded) == (6, [path])
 

@@ -85,7 +85,7 @@ def encode_table(
     family: Family,
     text_encoders: Sequence[nn.Module],
     prompts: Iterable[str],
-    check: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
 ) -> PromptTable:
     """Encode every distinct prompt with the frozen text encoders; the table is on the CPU.
 
