@@ -123,7 +123,6 @@ def test_the_page_as_it_is_written(place):
     run(place, resume)
     assert steps(place, "dog") == [1, 2, 3]
 
-    pytest.importorskip("bitsandbytes")
     run(place, full)
     (end,) = [
         event

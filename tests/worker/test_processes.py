@@ -173,7 +173,6 @@ def test_a_full_fine_tune_of_two_subjects_is_shared_and_goes_on_to_the_bit(
     train: Train, photos, tmp_path
 ):
     """With 8-bit AdamW, whose state is quantised; its layers are large enough for that."""
-    pytest.importorskip("bitsandbytes")
     whole, stopped, alone = (tmp_path / name for name in ("whole", "stopped", "alone"))
     full = [
         "--method", "full", "--optimizer", "adamw8bit", "--learning-rate", 1e-4,
