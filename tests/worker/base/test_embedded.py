@@ -256,8 +256,9 @@ def test_it_is_a_base_by_its_name(
 ):
     monkeypatch.chdir(tmp_path)
     given = [*more, *(["--instance-images", str(photos)] if more[0] == "plan" else [])]
-    assert cli.main([*given, "--base", "embedded"]) == 2  # its pictures have 128 px
-    flags = ["--base", "embedded", "--resolution", "128", "--mixed-precision", "no"]
+    wrong = ["--base", "embedded", "--resolution", "512"]
+    assert cli.main([*given, *wrong]) == 2  # its pictures have 128 px
+    flags = ["--base", "embedded", "--mixed-precision", "no"]
     flags += ["--class-inference-steps", "2"] if more[0] == "class-images" else []
     assert cli.main([*given, *flags]) == 0
     drawn = [path for path in tmp_path.rglob("*.png") if path.parent != photos]
