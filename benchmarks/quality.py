@@ -88,7 +88,7 @@ VARIANTS: Mapping[str, Variant] = {
     "wrong noun": Variant(noun="wrong"),
     "no noun": Variant(noun="none"),
     **{f"photos {number}": Variant(num_photos=number) for number in (1, 2, 3)},
-    "text encoder": Variant({"train_text_encoder": True}),
+    "text encoder": Variant({"train_text_encoder": True, "text_encoder_learning_rate": 5e-4}),
     **{f"rank {rank}": Variant({"rank": rank}) for rank in (4, 64)},
     **{f"rate {rate:g}": Variant({"learning_rate": rate}) for rate in (3e-4, 3e-3)},
     **{f"steps {steps}": Variant({"max_train_steps": steps}) for steps in (200, 300, 1000)},

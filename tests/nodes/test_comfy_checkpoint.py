@@ -15,7 +15,9 @@ from benchmarks.random_checkpoint import save_checkpoint
 from tests.helpers import comfy_host
 from tests.worker.base.test_models import save_folder
 from trainer.config.config import Config
+from trainer.model_files.contents import UNET_PREFIX
 from trainer.model_files.families import FAMILIES, FamilyName
+from trainer.model_files.unet_structure import unet_structure
 from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import renaming, unet_layout, weights
@@ -66,8 +68,8 @@ def host_weights(checkpoint: Path, result: Path) -> tuple[dict[str, torch.Tensor
 
 def host_names(base: Path, family: FamilyName, names: list[str]) -> dict[str, str]:
     """ComfyUI's names of trained weights."""
-    shapes = {k: tuple(v.shape) for k, v in weights.read_tensors(base, unet_layout.UNET_PREFIX)}
-    levels = unet_layout.unet_levels(shapes)
+    shapes = {k: tuple(v.shape) for k, v in weights.read_tensors(base, UNET_PREFIX)}
+    levels = unet_structure(shapes).levels
     to_original = {b: a for a, b in unet_layout.unet_pairs(levels)}
     kinds = [kind.folder for kind in FAMILIES[family].text_encoders]
     encoders = dict(zip(kinds, HOST_ENCODERS[family], strict=True))

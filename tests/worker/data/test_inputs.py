@@ -17,7 +17,7 @@ def photo(folder: Path, content: bytes, caption: str = "a photo of sks dog") -> 
     folder.mkdir(exist_ok=True)
     path = folder / "photo_1.png"
     path.write_bytes(content)
-    return Photo(path, (8, 8), caption, transparent=False, look=Look(99, 0))
+    return Photo(path, (8, 8), caption, transparent=False, look=Look(99, 0, 0, (0, 0, 0)))
 
 
 def inputs(*photos: Photo) -> Inputs:

@@ -97,7 +97,7 @@ def test_each_variant_differs_from_the_default_in_what_its_name_says(tmp_path: P
         },
         "no noun": {"instance_prompt": "a photo of a sks"},
         **{f"photos {number}": {} for number in (1, 2, 3)},  # these are drawn, not configured
-        "text encoder": {"train_text_encoder": True},
+        "text encoder": {"train_text_encoder": True, "text_encoder_learning_rate": 5e-4},
         "rank 4": {"rank": 4},
         "rank 64": {"rank": 64},
         "rate 0.0003": {"learning_rate": 3e-4},

@@ -74,7 +74,6 @@ def demo_config(folder: Path) -> Config:
             "resolution": SIDE_PX,
             "max_train_steps": 600,
             "learning_rate": 1e-3,
-            "text_encoder_learning_rate": 5e-4,
             "mixed_precision": "no",
             "class_guidance_scale": GUIDANCE_SCALE,
             "sample_guidance_scale": GUIDANCE_SCALE,

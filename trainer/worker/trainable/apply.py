@@ -34,7 +34,10 @@ class LoraFile:
 
 
 def encode_with(
-    parts: Parts, lora: LoraFile | None, prompts: Sequence[str], check: Callable[[], None]
+    parts: Parts,
+    lora: LoraFile | None,
+    prompts: Sequence[str],
+    check: Callable[[], None] = lambda: None,
 ) -> PromptTable:
     """Apply a LoRA if there is one, and encode prompts; the text encoders are released afterwards.
 
