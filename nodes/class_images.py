@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..trainer.config.concept import PriorConfig
 from ..trainer.config.config import read_group
+from ..trainer.config.fields import from_field
 from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.class_set import ClassSet, class_set
@@ -86,7 +87,8 @@ def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, int | None]:
         ConfigError: a value is invalid.
     """
     own = chosen_inputs(given, CLASS_SETTINGS)
-    values = {CLASS_SETTINGS[name]: value for name, value in own.items()}
+    names = {CLASS_SETTINGS[name]: value for name, value in own.items()}
+    values = {name: from_field(SETTINGS[name], value) for name, value in names.items()}
     prior, side = read_group(PriorConfig, values), values["resolution"]
     check_value(SETTINGS["resolution"], side)
     if not prior.class_prompt.strip():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..trainer.config.concept import InstanceConfig
 from ..trainer.config.config import read_group
+from ..trainer.config.fields import from_field
 from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
@@ -108,7 +109,8 @@ class LoadInstanceImages(io.ComfyNode):
             require_kind(InstanceSet, "instance_set", instance_set)
         images = tuple(str(path) for path in sources(photos, folder))
         own = chosen_inputs(settings, (*PHOTO_BASIC, *PHOTO_ADVANCED))
-        config = read_group(InstanceConfig, {**own, "instance_images": images})
+        values = {name: from_field(SETTINGS[name], value) for name, value in own.items()}
+        config = read_group(InstanceConfig, {**values, "instance_images": images})
         if not config.instance_prompt.strip():
             hint = 'Name the subject by a rare word, as in "a photo of sks dog".'
             raise ConfigError("instance_prompt is empty.", hint)

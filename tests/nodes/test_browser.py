@@ -143,7 +143,7 @@ def wait_for_success(server: ComfyServer, timeout: float = 400) -> Json:
         assert time.monotonic() < deadline, server.log_text()[-2000:]
         time.sleep(0.2)
     (entry,) = history.values()
-    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+    assert entry["status"]["status_str"] == "success", str(entry["status"]["messages"][-1])
     return entry
 
 
@@ -259,7 +259,7 @@ def test_the_first_example_makes_a_lora_and_pictures(page, server, dog_photos, t
     assert sorted(count for count in shown if count)[-2:] == [5, 6]
     report = "node.widgets.find(w => w.name === 'dreambooth_report').element.textContent"
     assert "photos" in str(node_state(page, "DreamBoothLoadInstanceImages", report))
-    assert page.get_by_text("LoRA saved: my_dog.safetensors").count() == 1
+    assert page.get_by_text("Saved the LoRA: my_dog.safetensors").count() == 1
     assert node_state(page, "DreamBoothTrain", "node.imgs.length") == 2
     screenshot(page, tmp_path)
 
