@@ -25,11 +25,11 @@ from trainer.runs.control import Control
 from trainer.runs.run import Run
 from trainer.worker.base import models
 from trainer.worker.base.parts import open_parts
+from trainer.worker.base.weights import check_written
 from trainer.worker.drawing.jobs import Pictures, sample_job
 from trainer.worker.randomness import generator
 from trainer.worker.trainable.apply import LoraFile, attach, encode_with
 from trainer.worker.trainable.layer_names import by_layer
-from trainer.worker.trainable.lora_file import check_lora
 from trainer.worker.training.job import Job
 from trainer.worker.training.setup import set_up
 from trainer.worker.training.training import Training
@@ -147,11 +147,11 @@ def test_a_damaged_file_is_noticed_after_saving(make_config, tmp_path):
     lora, _ = trained_lora(make_config, tmp_path, "sd1")
     weights = load_file(lora)
     name = next(iter(weights))
-    check_lora(lora, weights)
+    check_written(lora, weights)
     with pytest.raises(RuntimeError, match="damaged"):
-        check_lora(lora, {**weights, name: weights[name] + 1})
+        check_written(lora, {**weights, name: weights[name] + 1})
     with pytest.raises(RuntimeError, match="keys differ"):
-        check_lora(lora, {key: value for key, value in weights.items() if key != name})
+        check_written(lora, {key: value for key, value in weights.items() if key != name})
 
 
 def test_a_lora_of_another_family_is_refused(make_config, tmp_path):

@@ -42,8 +42,8 @@ class Expanded(torch.autograd.Function):
         return ctx.layer.input_gradient(gradient, weight, ctx.shape), None
 
 
-class StoredLinear(nn.Linear):
-    """A frozen linear layer with a stored weight."""
+class Stored(nn.Module):
+    """A frozen layer with a stored weight."""
 
     storage: Format
     part_names: tuple[str, ...]
@@ -52,6 +52,10 @@ class StoredLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Return the layer's output."""
         return run(self, input)
+
+
+class StoredLinear(Stored, nn.Linear):
+    """A frozen linear layer with a stored weight."""
 
     def output(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Return the output for an expanded weight."""
@@ -62,16 +66,8 @@ class StoredLinear(nn.Linear):
         return gradient @ weight
 
 
-class StoredConv2d(nn.Conv2d):
+class StoredConv2d(Stored, nn.Conv2d):
     """A frozen convolution with a stored weight."""
-
-    storage: Format
-    part_names: tuple[str, ...]
-    compute_dtype: torch.dtype
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the layer's output."""
-        return run(self, input)
 
     def output(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Return the output for an expanded weight."""
@@ -83,7 +79,7 @@ class StoredConv2d(nn.Conv2d):
         return conv2d_input(shape, weight, gradient, *how)
 
 
-def run(layer: StoredLinear | StoredConv2d, inputs: Tensor) -> Tensor:
+def run(layer: Any, inputs: Tensor) -> Tensor:
     """Return a layer's output, in the format that autocast asks for, if any."""
     device = inputs.device.type
     if torch.is_autocast_enabled(device):
@@ -105,7 +101,7 @@ def shape_of(layer: nn.Linear | nn.Conv2d) -> tuple[int, ...]:
 
 def compute_dtype(layer: nn.Module) -> torch.dtype:
     """Return the number format in which a layer computes."""
-    if isinstance(layer, StoredLinear | StoredConv2d):
+    if isinstance(layer, Stored):
         return layer.compute_dtype
     weight: Any = layer.weight
     return weight.dtype

@@ -18,7 +18,7 @@ from ...model_files.quantised import FLOATS, is_companion, scale_name
 from ..device.failures import is_out_of_memory
 from .renaming import Weights
 
-__all__ = ["complete", "fill", "read_tensors", "read_weights"]
+__all__ = ["check_written", "complete", "fill", "read_tensors", "read_weights"]
 
 OTHER_FILE = "It is damaged or not a supported model. Use another one."
 
@@ -106,3 +106,14 @@ def fill_buffers(model: nn.Module) -> None:
             if buffer.is_meta:
                 assert name == "position_ids", name
                 module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
+
+
+def check_written(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Raise RuntimeError when a file does not hold exactly the expected finite weights."""
+    with safe_open(str(path), framework="pt") as file:
+        if differ := set(file.keys()) ^ set(expected):
+            raise RuntimeError(f"{path}: keys differ: {sorted(differ)[:5]}")
+        for name, value in expected.items():
+            found = file.get_tensor(name)
+            if not torch.isfinite(found).all() or not torch.equal(found, value):
+                raise RuntimeError(f"{path}: {name} is damaged")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from ...files.atomic import write_atomic, write_unique
 from ..base.models import BaseModel
 from ..base.renaming import Weights
 from ..base.single_file import single_file_weights
+from ..base.weights import check_written
 from .contract import Trained
 from .origin import DTYPES, Origin, result_metadata
 
@@ -40,7 +40,7 @@ def save_checkpoint_file(wanted: Path, trained: Trained, origin: Origin) -> Path
         return lambda partial: save_file(weights, partial, metadata)
 
     path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, COMPANIONS)
-    check_file(path, weights)
+    check_written(path, weights)
     copy_description(base, path)
     return path
 
@@ -59,14 +59,3 @@ def by_part(weights: Mapping[str, Tensor]) -> dict[str, Weights]:
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     return parts
-
-
-def check_file(path: Path, expected: Mapping[str, Tensor]) -> None:
-    """Raise RuntimeError when the file does not hold exactly the expected finite weights."""
-    with safe_open(str(path), framework="pt") as file:
-        if set(file.keys()) != set(expected):
-            raise RuntimeError(f"{path} does not have the names that were written.")
-        for name, value in expected.items():
-            found = file.get_tensor(name)
-            if not torch.isfinite(found).all() or not torch.equal(found, value):
-                raise RuntimeError(f"{path}: {name} is damaged")

@@ -77,10 +77,10 @@ class Trained:
         return [parameter for part in wanted for _, parameter in part.named_parameters()]
 
     def freeze(self, rates: Collection[Rate]) -> None:
-        """Record gradients for all weights but those of these learning rates."""
-        for part in self.parts:
-            for _, parameter in part.named_parameters():
-                parameter.requires_grad_(part.rate not in rates)
+        """Record no more gradients for the weights of these learning rates."""
+        for rate in rates:
+            for parameter in self.parameters(rate):
+                parameter.requires_grad_(False)
 
     def initialize(self, seed: int) -> None:
         """Set the weights with which training starts, in float32."""

@@ -23,6 +23,7 @@ from ...runs.control import Control, Report
 from ...runs.events import Status
 from ..base import models
 from ..base.models import BaseModel
+from ..base.weights import check_written
 from .lora import UNET_PREFIX, file_name
 from .lora_file import COMPANIONS
 from .origin import DTYPES
@@ -102,6 +103,7 @@ def extract_lora(wanted: Extraction, report: Report, control: Control) -> tuple[
     path = write_unique(
         wanted.output.parent, wanted.output.stem, ".safetensors", lambda _: data, COMPANIONS
     )
+    check_written(path, found.weights)
     return path, found
 
 

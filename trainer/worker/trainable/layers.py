@@ -11,7 +11,7 @@ from ...errors import ConfigError
 from ...model_files.families import Family, TextEncoderKind
 from .contract import Rate
 
-__all__ = ["chosen", "is_chosen", "text_rates", "unused_layers"]
+__all__ = ["TEXT_RATES", "chosen", "is_chosen", "text_rates", "unused_layers"]
 
 TEXT_RATES: tuple[Rate, ...] = ("text_encoder_learning_rate", "text_encoder_2_learning_rate")
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import save
 
 from ...files.atomic import write_atomic, write_unique
 from ...prompts.words import escaped, tags_of
+from ..base.weights import check_written
 from .contract import Trained
 from .origin import DTYPES, Origin, result_metadata
 
@@ -36,19 +34,9 @@ def save_lora(wanted: Path, trained: Trained, origin: Origin) -> Path:
         return save(weights, lora_metadata(path.stem, origin))
 
     path = write_unique(wanted.parent, wanted.stem, ".safetensors", content, COMPANIONS)
-    check_lora(path, weights)
+    check_written(path, weights)
     write_atomic(path.with_suffix(".json"), json.dumps(card(origin), indent=2))
     return path
-
-
-def check_lora(path: Path, expected: Mapping[str, Tensor]) -> None:
-    """Raise RuntimeError when the file does not hold exactly the expected finite weights."""
-    found = load_file(path)
-    if found.keys() != expected.keys():
-        raise RuntimeError(f"{path}: keys differ: {sorted(found.keys() ^ expected.keys())[:5]}")
-    for key, value in found.items():
-        if not torch.isfinite(value).all() or not torch.equal(value, expected[key]):
-            raise RuntimeError(f"{path}: {key} is damaged")
 
 
 def lora_metadata(stem: str, origin: Origin) -> dict[str, str]:

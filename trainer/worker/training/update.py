@@ -20,7 +20,7 @@ from ..device.failures import Diverged
 from ..device.memory import free_memory, shortage
 from ..memory.stepdown import StepMemory
 from ..objective.loss import ImageErrors, diffusion_loss
-from ..trainable.contract import Rate
+from ..trainable.layers import TEXT_RATES
 from ..trainable.model import ModelInTraining
 from .divergence import LossWatch
 from .optimizers import Optimizer, set_learning_rate
@@ -30,7 +30,6 @@ __all__ = ["Losses", "Updater"]
 
 PADDING = -1
 SHARED_NUMBERS = 1 << 26  # gradients that are averaged at once
-TEXT_RATES: tuple[Rate, ...] = ("text_encoder_learning_rate", "text_encoder_2_learning_rate")
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,18 @@ class Updater:
             Stop: a stop was asked for before all passes were done.
         """
         learning_rate = set_learning_rate(self.optimizer, self.config.training, step)
-        self.model.trained.freeze(frozen_rates(self.config, step))
+        self.freeze_text_encoders(step)
         losses = self.losses(step, learning_rate, self.gradients(step))
         self.clip_gradients(step)
         self.optimizer.step()
         self.watch.saw(losses.loss, skipped=self.accelerator.optimizer_step_was_skipped)
         return losses
+
+    def freeze_text_encoders(self, step: int) -> None:
+        """Stop training the text encoders at the update after the last one that was set."""
+        last = self.config.training.text_encoder_train_steps
+        if last is not None and step > last:
+            self.model.trained.freeze(TEXT_RATES)
 
     def gradients(self, step: int) -> list[ImageErrors]:
         """Compute the gradients of a step, in smaller parts once memory is short.
@@ -179,12 +184,6 @@ class Updater:
         if isinstance(error, Diverged) and self.watch.grew():
             return False
         return self.model.trained.are_finite()
-
-
-def frozen_rates(config: Config, step: int) -> tuple[Rate, ...]:
-    """Return the rates of what is no longer trained at the update that makes `step`."""
-    last = config.training.text_encoder_train_steps
-    return () if last is None or step <= last else TEXT_RATES
 
 
 def portions(grads: Sequence[Tensor]) -> Iterator[list[Tensor]]:
