@@ -71,6 +71,7 @@ def check_sources(
     """
     check_writable(Path(config.result.output).parent, "output")
     base = models.open_base(config.model)
+    config = config.with_resolution(base.resolution)
     warnings: list[Warning] = []
     photos: list[list[Photo]] = []
     for index, concept in enumerate(config.concepts):

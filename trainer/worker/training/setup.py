@@ -12,7 +12,6 @@ from ...errors import ConfigError
 from ...files.atomic import check_writable
 from ...runs.control import Control, Stop
 from ...runs.events import Status
-from ..base import models
 from ..base.parts import Parts
 from ..base.prompts import PromptTable, encode_table
 from ..data.inputs import description
@@ -39,7 +38,6 @@ def set_up(job: Job) -> Training:
         ConfigError: something cannot be used; nothing was trained.
         Stop: a stop was asked for meanwhile.
     """
-    job = replace(job, config=models.with_resolution(job.config))
     check_writable(job.run.folder, "run folder")
     check_writable(job.run.cache, "cache")
     settings = job.config.training
@@ -50,6 +48,7 @@ def set_up(job: Job) -> Training:
     accelerator = make_accelerator(settings.mixed_precision, settings.gradient_accumulation_steps)
     check_all(accelerator, job.control)
     assert sources is not None  # else this process was asked to stop
+    job = replace(job, config=sources.config)  # with what follows from the base
     if accelerator.is_main_process:
         claim_run(job)
     check_all(accelerator, job.control)
