@@ -72,7 +72,8 @@ def test_it_is_the_ancestral_step_with_new_noise_from_the_images_seed(tiny_check
     prediction = "v_prediction" if family == "sd2" else "epsilon"
     model = ModelConfig(str(tiny_checkpoint(family)), prediction_type=prediction)
     parts = open_parts(model, "no", lambda _: None)
-    table = encode_table(parts.base.family, parts.text_encoders, [CLASS_PROMPT, ""])
+    encoders = parts.text_encoders
+    table = encode_table(parts.base.family, encoders, [CLASS_PROMPT, ""], lambda: None)
     drawer, seed, steps = Drawer.of(parts), 7, 5
     sampler = Sampler((64, 64), 3.0, steps, lambda: None, "euler_ancestral")
     (drawn,) = draw_series(drawer, sampler, [table[[CLASS_PROMPT]]], table[[""]], [seed])
