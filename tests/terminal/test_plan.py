@@ -73,6 +73,22 @@ def test_what_helps_is_named_with_the_least_harmful_first(make_config: ConfigMak
     assert "Even so, it does not fit" in describe_plan(to_document(make_plan(config, short)))
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_settings_that_depend_on_a_change_are_changed_with_it(
+    make_config: ConfigMaker, method: str
+) -> None:
+    config = make_config(
+        method=method, train_text_encoder=True, text_encoder_learning_rate=1e-5,
+        text_encoder_train_steps=2,
+    )  # fmt: skip
+    short = Machine("cuda", torch.float32, 0)
+    changes = changes_that_help(config, short, training_bytes, checkpointing=True)
+    found = [change.setting for change in changes]
+    frozen = "train_text_encoder False, text_encoder_learning_rate None"
+    assert any(setting.startswith(frozen) for setting in found)
+    assert not any("rank" in setting for setting in found if method == "full")
+
+
 def test_changes_end_where_the_plan_fits(make_config: ConfigMaker) -> None:
     config = make_config(train_batch_size=4, resolution=1024, gradient_checkpointing="on")
     first = make_plan(config, Machine("cuda", torch.float32, 0)).changes[0]

@@ -10,8 +10,13 @@ from .model import ModelConfig
 from .optimization import TrainingConfig
 from .trained import TrainedConfig
 
-__all__ = ["check_together"]
+__all__ = ["OF_TEXT", "check_together"]
 
+OF_TEXT = (  # settings of the text encoders' training
+    "text_encoder_learning_rate",
+    "text_encoder_2_learning_rate",
+    "text_encoder_train_steps",
+)
 NOT_TRAINED = "the text encoders are not trained"
 
 
@@ -53,11 +58,7 @@ def without_effect(
         yield "alpha", trained.alpha, "a full fine-tune has no LoRA", "Remove alpha."
     if not trained.train_text_encoder:
         remedy = "Set train_text_encoder, or remove {}."
-        for name in (
-            "text_encoder_learning_rate",
-            "text_encoder_2_learning_rate",
-            "text_encoder_train_steps",
-        ):
+        for name in OF_TEXT:
             yield name, getattr(training, name), NOT_TRAINED, remedy.format(name)
     for name, schedule in (("lr_num_cycles", "cosine_with_restarts"), ("lr_power", "polynomial")):
         if training.lr_scheduler != schedule:

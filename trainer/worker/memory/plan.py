@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import torch
 
+from ...config.checks import OF_TEXT
 from ...config.concept import PriorConfig
 from ...config.config import Config
 from ...photos.folder import find_photos
@@ -228,8 +229,10 @@ def smaller_settings(
     if whole and machine.device != "mps":  # which has no such numbers
         yield {"base_precision": "fp8"}, "slower, the frozen base is rounded"
     if config.trained.train_text_encoder:
-        yield {"train_text_encoder": False}, "only the U-Net learns the new word"
-    if rank > 4:
+        unused = [name for name in OF_TEXT if getattr(training, name) is not None]
+        values = {"train_text_encoder": False, **dict.fromkeys(unused)}
+        yield values, "only the U-Net learns the new word"
+    if rank > 4 and not config.trained.is_full:
         yield {"rank": max(4, rank // 4)}, "the LoRA can learn less"
     for share in (0.75, 0.5):
         if round(side * share / 64) * 64 >= 256:
