@@ -25,7 +25,7 @@ from ..base import models
 from ..base.models import BaseModel
 from ..base.weights import check_written
 from .lora import UNET_PREFIX, file_name
-from .lora_file import COMPANIONS
+from .lora_file import COMPANIONS, network_metadata
 from .origin import DTYPES
 
 __all__ = ["Extracted", "Extraction", "extract_lora"]
@@ -203,14 +203,8 @@ def rank_for(energies: Tensor, share: float) -> int:
 
 def file_metadata(wanted: Extraction, found: Extracted) -> dict[str, str]:
     ranks = {len(value) for name, value in found.weights.items() if ".lora_down." in name}
-    family = wanted.base.family
     return {
-        "ss_base_model_version": family.version,
-        "ss_sd_model_name": wanted.base.path.name,
-        "ss_v2": str(family.is_v2),
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(max(ranks)),
-        "ss_network_alpha": str(float(max(ranks))),
+        **network_metadata(wanted.base, max(ranks), float(max(ranks))),
         "ss_network_args": json.dumps({"conv_dim": str(max(ranks)), "conv_alpha": str(max(ranks))}),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": f"{wanted.base.variant.architecture}/lora",

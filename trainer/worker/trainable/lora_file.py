@@ -9,11 +9,12 @@ from safetensors.torch import save
 
 from ...files.atomic import write_atomic, write_unique
 from ...prompts.words import escaped, tags_of
+from ..base.models import BaseModel
 from ..base.weights import check_written
 from .contract import Trained
 from .origin import DTYPES, Origin, result_metadata
 
-__all__ = ["COMPANIONS", "save_lora"]
+__all__ = ["COMPANIONS", "network_metadata", "save_lora"]
 
 COMPANIONS = (".json", ".png")  # a LoRA's card, and a picture of it
 
@@ -44,21 +45,26 @@ def lora_metadata(stem: str, origin: Origin) -> dict[str, str]:
     config, base = origin.config, origin.base
     own = {
         "ss_output_name": stem,
-        "ss_base_model_version": base.family.version,
-        "ss_sd_model_name": base.path.name,
-        "ss_v2": str(base.family.is_v2),
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.trained.rank),
-        "ss_network_alpha": str(config.trained.effective_alpha),
         "ss_learning_rate": str(config.learning_rate("learning_rate")),
         "ss_steps": str(origin.steps),
         "ss_seed": str(config.training.seed),
         "ss_resolution": f"({config.resolution}, {config.resolution})",
         "ss_tag_frequency": json.dumps(tag_frequency(origin), ensure_ascii=False),
+        **network_metadata(base, config.trained.rank, config.trained.effective_alpha),
     }
-    if base.clip_skip > 1:
-        own["ss_clip_skip"] = str(base.clip_skip)
     return own | result_metadata(stem, f"{base.variant.architecture}/lora", origin)
+
+
+def network_metadata(base: BaseModel, rank: int, alpha: float) -> dict[str, str]:
+    """Return what hosts ask of any LoRA: its base, and its size."""
+    return {
+        "ss_base_model_version": base.family.version,
+        "ss_sd_model_name": base.path.name,
+        "ss_v2": str(base.family.is_v2),
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(rank),
+        "ss_network_alpha": str(alpha),
+    }
 
 
 def tag_frequency(origin: Origin) -> dict[str, dict[str, int]]:
