@@ -268,6 +268,15 @@ def test_a_device_without_such_numbers_is_named(make_config, tmp_path, monkeypat
         set_up_run(make_config(base_precision="fp8"), tmp_path / "run")
 
 
+def test_a_full_memory_is_not_taken_for_such_a_device(make_config, tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    monkeypatch.setattr("trainer.worker.base.weight_formats.Fp8.parts", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        set_up_run(make_config(base_precision="fp8"), tmp_path / "run")
+
+
 def test_layers_are_those_of_the_lora(tiny_checkpoint):
     base = models.open_base(ModelConfig(str(tiny_checkpoint("sd1")), base_precision="nf4"))
     unet = models.load_stored_unet(base, torch.bfloat16, CPU)

@@ -14,6 +14,7 @@ from torch.nn.grad import conv2d_input
 
 from ...config.model import BasePrecision
 from ...errors import ConfigError
+from ..device.failures import is_out_of_memory
 from .weight_formats import FORMATS, Format
 
 __all__ = ["compute_dtype", "quantise", "require_base_precision", "shape_of"]
@@ -161,7 +162,9 @@ def require_base_precision(
         quantise(model, precision, device)
         inputs = torch.ones(1, 4, 64, 64, device=device, dtype=dtype, requires_grad=True)
         model.to(device)(inputs).sum().backward()
-    except (RuntimeError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"base_precision {precision} does not work on {device.type}: {reason:.200}.",
