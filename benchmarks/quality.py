@@ -13,7 +13,8 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev, variance
@@ -23,10 +24,12 @@ from PIL import Image
 
 from trainer.config.config import Config
 from trainer.config.model import EMBEDDED, ModelConfig
+from trainer.config.trained import TrainedConfig
 from trainer.files.atomic import append_lines, write_atomic
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Failed, Finished
 from trainer.runs.run import Run
+from trainer.worker.base.models import open_base
 from trainer.worker.base.parts import open_parts
 from trainer.worker.evaluation.demo import demo_config
 from trainer.worker.evaluation.gallery import (
@@ -42,6 +45,7 @@ from trainer.worker.minisd.probe import load_probe
 from trainer.worker.minisd.scene import Look
 from trainer.worker.minisd.subject import subject
 from trainer.worker.trainable.apply import LoraFile
+from trainer.worker.trainable.extract import Extraction, extract_lora
 from trainer.worker.training.job import Job
 from trainer.worker.training.loop import train
 
@@ -78,8 +82,13 @@ class Variant:
     noun: str = "right"
     own_photos: bool = False
 
+    @property
+    def is_full(self) -> bool:
+        return self.settings.get("method") == "full"
+
 
 PREDICTION = {"prior_target": "prediction"}
+FULL = {"method": "full", "learning_rate": 1e-4}
 VARIANTS: Mapping[str, Variant] = {
     "default": Variant(),
     "no prior": Variant({"num_class_images": 0}),
@@ -89,12 +98,17 @@ VARIANTS: Mapping[str, Variant] = {
     "no noun": Variant(noun="none"),
     **{f"photos {number}": Variant(num_photos=number) for number in (1, 2, 3)},
     "text encoder": Variant({"train_text_encoder": True, "text_encoder_learning_rate": 5e-4}),
+    "full": Variant(FULL),
+    "full with text encoder": Variant(FULL | {"train_text_encoder": True}),
     **{f"rank {rank}": Variant({"rank": rank}) for rank in (4, 64)},
     **{f"rate {rate:g}": Variant({"learning_rate": rate}) for rate in (3e-4, 3e-3)},
     **{f"steps {steps}": Variant({"max_train_steps": steps}) for steps in (200, 300, 1000)},
 }
 # The generator's own pictures in the model's place.
 PERFECT: Mapping[str, Variant] = {"truth": Variant(), "truth, photos 1": Variant(num_photos=1)}
+EXTRACTED: Mapping[str, str] = {  # the LoRA of the default's rank, extracted from a full fine-tune
+    name: f"LoRA from {name}" for name, variant in VARIANTS.items() if variant.is_full
+}
 TABLES: Mapping[str, Sequence[str]] = {
     "Before, after, and what a perfect training would reach": ("base", "default", "truth"),
     "Prior preservation": ("no prior", "default"),
@@ -106,6 +120,10 @@ TABLES: Mapping[str, Sequence[str]] = {
         "truth, photos 1", "photos 1", "photos 2", "photos 3", "default",
     ),
     "Text encoder": ("default", "text encoder"),
+    "Full fine-tune": (
+        "default", "full", "LoRA from full",
+        "text encoder", "full with text encoder", "LoRA from full with text encoder",
+    ),
     "Rank": ("rank 4", "default", "rank 64"),
     "Learning rate": ("rate 0.0003", "default", "rate 0.003"),
     "Steps": ("steps 200", "steps 300", "default", "steps 1000"),
@@ -129,6 +147,12 @@ class Trial:
     def key(self) -> str:
         return f"{self.variant}, {self.class_noun}, {self.seed}"
 
+    @property
+    def measured(self) -> tuple[Trial, ...]:
+        """The trial itself, and that of the LoRA that is extracted from its result."""
+        extracted = EXTRACTED.get(self.variant)
+        return (self, *([replace(self, variant=extracted)] if extracted else []))
+
 
 def trials() -> Iterator[Trial]:
     """Yields the whole study; the first round has every variant for every subject once."""
@@ -138,25 +162,47 @@ def trials() -> Iterator[Trial]:
             yield Trial(variant, class_noun, seed)
 
 
-def run_trial(trial: Trial, work: Path) -> Measures:
-    """Train (unless the trial is the bare base), generate images and score them."""
+def run_trial(trial: Trial, work: Path) -> dict[str, Measures]:
+    """Train (unless the trial is the bare base), generate images and score them.
+
+    Returns:
+        The measures by variant: of the trial, and of the LoRA extracted from a full fine-tune.
+    """
     look = subject(trial.class_noun, SUBJECTS[trial.class_noun])
     variant = {**VARIANTS, **PERFECT}.get(trial.variant, Variant())
     training_photos = photos(look, variant.num_photos, trial.seed)
     trigger = f"sks {noun_of(variant, look)}".strip()
     if trial.variant in PERFECT:
-        return measure(load_probe(), look, perfect_gallery(look, training_photos))
+        return {trial.variant: measure(load_probe(), look, perfect_gallery(look, training_photos))}
+    judged = partial(judge, look, trigger, training_photos)
     if trial.variant == "base":
-        return judge(look, trigger, training_photos, None)
+        return {"base": judged()}
     run = Run(work / trial.key)
     shutil.rmtree(run.folder, ignore_errors=True)  # of a study that was stopped
     save_photos(training_photos, run.folder / "photos")
     config = trial_config(trial, variant, run, trigger, noun_of(variant, look) or look.class_noun)
     last = train(Job(config, run, False, fail_loudly, Control()))
     assert isinstance(last, Finished)
-    measures = judge(look, trigger, training_photos, Path(last.result_path))
+    if variant.is_full:
+        lora = extract(last.result_path)
+        measures = {
+            EXTRACTED[trial.variant]: judged(lora=LoraFile(lora)),
+            trial.variant: judged(base=last.result_path),
+        }
+    else:
+        measures = {trial.variant: judged(lora=LoraFile(Path(last.result_path)))}
     shutil.rmtree(run.folder)
     return measures
+
+
+def extract(tuned: str) -> Path:
+    """Extract a LoRA from a fine-tuned embedded model; returns its path."""
+    base, other = (open_base(ModelConfig(path)) for path in (EMBEDDED, tuned))
+    output = Path(tuned).with_name("extracted.safetensors")
+    wanted = Extraction(base, other, output, TrainedConfig().rank)
+    path, found = extract_lora(wanted, fail_loudly, Control())
+    print(found.describe(), flush=True)
+    return path
 
 
 def noun_of(variant: Variant, look: Look) -> str:
@@ -186,12 +232,15 @@ def fail_loudly(event: Event) -> None:
 
 
 def judge(
-    look: Look, trigger: str, training_photos: Sequence[Image.Image], lora: Path | None
+    look: Look,
+    trigger: str,
+    training_photos: Sequence[Image.Image],
+    lora: LoraFile | None = None,
+    base: str = EMBEDDED,
 ) -> Measures:
-    parts = open_parts(ModelConfig(EMBEDDED), PRECISION, lambda event: None)
+    parts = open_parts(ModelConfig(base), PRECISION, lambda event: None)
     prompts = gallery_prompts(look.class_noun, trigger)
-    trained = LoraFile(lora) if lora else None
-    drawn = draw_prompts(parts, prompts, Control(), trained, INFERENCE_STEPS)
+    drawn = draw_prompts(parts, prompts, Control(), lora, INFERENCE_STEPS)
     return measure(load_probe(), look, gallery(look.class_noun, drawn, training_photos))
 
 
@@ -214,7 +263,8 @@ def summary(found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     A measure that was added later is left out where some of a variant's trials lack it.
     """
     rows: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
-    for trial in trials():
+    measured = (part for trial in trials() for part in trial.measured)
+    for trial in measured:
         if trial.key in found:
             of_variant = rows.setdefault(trial.variant, {})
             of_variant.setdefault(trial.class_noun, {})[trial.seed] = found[trial.key]
@@ -284,8 +334,9 @@ def page_by_subject(found: Mapping[str, Any]) -> Iterator[str]:
     yield ", ".join(name.replace("_", " ") for name in BY_SUBJECT) + ": means of the seeds.\n"
     yield "| | " + " | ".join(SUBJECTS) + " |"
     yield "|---|" + "---|" * len(SUBJECTS)
-    for name in ("base", *VARIANTS):
-        subjects = found.get(name, {}).get("subjects", {})
+    names = ("base", *VARIANTS, *EXTRACTED.values())
+    for name in filter(found.__contains__, names):
+        subjects = found[name]["subjects"]
         cells = [
             ", ".join(f"{v:.2f}" for v in subjects.get(noun, {}).values()) for noun in SUBJECTS
         ]
@@ -321,9 +372,13 @@ def main() -> None:
     done = read_trials(trials_file)
     for number, trial in enumerate(trials()):
         if number % parts == part and trial.key not in done:
-            line = {"trial": trial.key, "measures": run_trial(trial, options.work).to_dict()}
-            append_lines(trials_file, json.dumps(line) + "\n")
-            print(line, flush=True)
+            found = run_trial(trial, options.work)
+            lines = [
+                json.dumps({"trial": replace(trial, variant=name).key, "measures": row.to_dict()})
+                for name, row in found.items()
+            ]
+            append_lines(trials_file, "".join(f"{line}\n" for line in lines))
+            print(*lines, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import quality
 from benchmarks.quality import (
+    EXTRACTED,
     PERFECT,
     TABLES,
     VARIANTS,
@@ -98,6 +99,12 @@ def test_each_variant_differs_from_the_default_in_what_its_name_says(tmp_path: P
         "no noun": {"instance_prompt": "a photo of a sks"},
         **{f"photos {number}": {} for number in (1, 2, 3)},  # these are drawn, not configured
         "text encoder": {"train_text_encoder": True, "text_encoder_learning_rate": 5e-4},
+        "full": {"method": "full", "learning_rate": 1e-4},
+        "full with text encoder": {
+            "method": "full",
+            "learning_rate": 1e-4,
+            "train_text_encoder": True,
+        },
         "rank 4": {"rank": 4},
         "rank 64": {"rank": 64},
         "rate 0.0003": {"learning_rate": 3e-4},
@@ -143,4 +150,4 @@ def test_a_measure_that_came_later_is_shown_where_it_is() -> None:
 
 def test_the_tables_show_every_variant() -> None:
     shown = {name for names in TABLES.values() for name in names}
-    assert shown == {"base", *PERFECT, *VARIANTS}
+    assert shown == {"base", *PERFECT, *VARIANTS, *EXTRACTED.values()}
