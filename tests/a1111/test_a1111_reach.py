@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -189,6 +191,41 @@ def test_the_upload_field_takes_only_what_was_uploaded(host, secret):
             assert "was not uploaded" in answer or (host.kind is FORGE and status == 500)
             assert str(secret) not in answer and "/etc" not in answer and CAPTION not in answer
     assert not list(host.runs.rglob("photos/*"))
+
+
+def test_a_shared_run_is_resumed_neither_through_links_nor_with_others_paths(host, tmp_path):
+    shell, run = tmp_path / "profile", host.runs / "shared"
+    shell.write_text("mine")
+    values = {
+        "base": "//server/share/base.safetensors", "output": str(tmp_path / "new.safetensors"),
+        "instance_images": [str(tmp_path)], "instance_prompt": "x; touch y",
+    }  # fmt: skip
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps(values))
+
+    def resumed() -> str:
+        key = {"X-DreamBooth-Key": page_key(host)}
+        status, answer = host.ask("/dreambooth/runs/shared/resume", {}, key)
+        assert status == 200
+        return answer["error"]
+
+    try:
+        assert f"made elsewhere and names these paths: base '{values['base']}'" in resumed()
+        assert values["output"] in resumed()
+        base = sorted(host.data.glob("models/Stable-diffusion/*.safetensors"))[0]
+        own = {"base": str(base), "output": str(host.data / "models/Lora/shared.safetensors")}
+        photos = {"instance_images": [str(host.runs / "cache" / "photos")]}
+        (run / "config.json").write_text(json.dumps(values | own | photos))
+        for name in ("events.jsonl", "lock", "worker.log", "checkpoints"):
+            (run / name).symlink_to(shell)
+            assert f"{name} is a link" in resumed()
+            (run / name).unlink()
+        os.mkfifo(run / "worker.log")
+        assert "worker.log is a" in resumed()
+        assert shell.read_text() == "mine"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["profile"]
+    finally:
+        shutil.rmtree(host.runs)
 
 
 def test_others_name_only_folders_that_the_host_hands_out(far_host, secret, photos):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.nodes.test_comfy import (
     PACK,
     class_node,
     error_of,
+    forget,
     graph,
     lora_file,
     node,
@@ -156,6 +158,64 @@ def test_photos_of_a_folder_on_a_wire_are_looked_at_each_time(server):
     assert len(server.run(wanted)["outputs"]["shown"]["images"]) == 3
     shutil.copy(folder / "photo_0.png", folder / "another.png")
     assert len(server.run(wanted)["outputs"]["shown"]["images"]) == 4
+
+
+def test_a_shared_run_is_not_resumed_through_links(server):
+    train = train_node(output_name="shared", max_train_steps=1, num_class_images=0)
+    wanted = graph(photos=photo_node(), train=train)
+    server.run(wanted)
+    run, shell = server.base_dir / "output/dreambooth/shared", beside(server, "profile")
+    shell.write_text("mine")
+    for name in ("events.jsonl", "lock"):
+        (run / name).unlink()
+        (run / name).symlink_to(shell)
+        forget(server)
+        assert f"{name} is a link" in error_of(server, wanted)
+        (run / name).unlink()
+    os.mkfifo(run / "worker.log.new")
+    (run / "worker.log.new").replace(run / "worker.log")
+    assert "worker.log is a" in error_of(server, wanted)
+    assert shell.read_text() == "mine"
+
+
+def test_a_finished_runs_result_is_taken_from_the_hosts_folders_alone(server):
+    train = train_node(output_name="foreign", max_train_steps=1, num_class_images=0)
+    wanted = graph(photos=photo_node(), train=train)
+    server.run(wanted)
+    events = server.base_dir / "output/dreambooth/foreign/events.jsonl"
+    elsewhere = beside(server, "elsewhere.safetensors")
+    shutil.copy(lora_file(server, "foreign"), elsewhere)
+    text = events.read_text("utf-8")
+    assert text.count(str(lora_file(server, "foreign"))) >= 1
+    events.write_text(text.replace(str(lora_file(server, "foreign")), str(elsewhere)), "utf-8")
+    forget(server)
+    server.run(wanted)
+    assert lora_file(server, "foreign_2").is_file()
+
+
+@pytest.mark.parametrize("name", ["bases", ""])
+def test_a_patched_model_is_not_exported_behind_a_link(server, name):
+    documents = beside(server, f"documents_{name}")
+    documents.mkdir()
+    for file in ("thesis.safetensors", f"{'0' * 20}.safetensors"):
+        (documents / file).write_text("mine")
+    link = server.base_dir / "output/dreambooth/cache" / name
+    aside = link.with_name(f"{link.name}_aside")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.exists():
+        link.rename(aside)
+    link.symlink_to(documents)
+    sampling = node("ModelSamplingDiscrete", model=["base", 0], sampling="v_prediction", zsnr=True)
+    train = train_node(output_name="patched", max_train_steps=1, model=["sampling", 0])
+    try:
+        message = error_of(server, graph(photos=photo_node(), sampling=sampling, train=train))
+        assert f"{link.name} is a link" in message
+    finally:
+        link.unlink()
+        if aside.exists():
+            aside.rename(link)
+    assert {path.read_text() for path in documents.iterdir()} == {"mine"}
+    assert len(list(documents.iterdir())) == 2
 
 
 def test_a_text_in_a_graph_makes_the_host_look_at_no_other_file(tmp_path):
