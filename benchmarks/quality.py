@@ -21,6 +21,7 @@ from statistics import mean, stdev, variance
 from typing import Any
 
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from trainer.config.config import Config
 from trainer.config.model import EMBEDDED, ModelConfig
@@ -29,6 +30,7 @@ from trainer.files.atomic import append_lines, write_atomic
 from trainer.runs.control import Control
 from trainer.runs.events import Event, Failed, Finished
 from trainer.runs.run import Run
+from trainer.worker.base.embedded import base_path
 from trainer.worker.base.models import open_base
 from trainer.worker.base.parts import open_parts
 from trainer.worker.evaluation.demo import demo_config
@@ -46,6 +48,7 @@ from trainer.worker.minisd.scene import Look
 from trainer.worker.minisd.subject import subject
 from trainer.worker.trainable.apply import LoraFile
 from trainer.worker.trainable.extract import Extraction, extract_lora
+from trainer.worker.training.checkpoint import checkpoints
 from trainer.worker.training.job import Job
 from trainer.worker.training.loop import train
 
@@ -184,10 +187,10 @@ def run_trial(trial: Trial, work: Path) -> dict[str, Measures]:
     last = train(Job(config, run, False, fail_loudly, Control()))
     assert isinstance(last, Finished)
     if variant.is_full:
-        lora = extract(last.result_path)
+        tuned = tuned_folder(run)
         measures = {
-            EXTRACTED[trial.variant]: judged(lora=LoraFile(lora)),
-            trial.variant: judged(base=last.result_path),
+            EXTRACTED[trial.variant]: judged(lora=LoraFile(extract(tuned))),
+            trial.variant: judged(base=str(tuned)),
         }
     else:
         measures = {trial.variant: judged(lora=LoraFile(Path(last.result_path)))}
@@ -195,10 +198,28 @@ def run_trial(trial: Trial, work: Path) -> dict[str, Measures]:
     return measures
 
 
-def extract(tuned: str) -> Path:
+def tuned_folder(run: Run) -> Path:
+    """Return a copy of the embedded model with what a full fine-tune has made of it.
+
+    The run's own result is a single file in Stable Diffusion's layout, which has no place for a
+    VAE as small as the embedded one.
+    """
+    folder = run.folder / "tuned"
+    shutil.copytree(base_path(EMBEDDED), folder)
+    state = load_file(checkpoints(run.checkpoints)[-1] / "trained.safetensors")
+    for file in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        prefix = f"{Path(file).parent}."
+        weights = load_file(folder / file)
+        changed = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        assert changed.keys() <= weights.keys()
+        save_file(weights | {k: v.to(weights[k].dtype) for k, v in changed.items()}, folder / file)
+    return folder
+
+
+def extract(tuned: Path) -> Path:
     """Extract a LoRA from a fine-tuned embedded model; returns its path."""
-    base, other = (open_base(ModelConfig(path)) for path in (EMBEDDED, tuned))
-    output = Path(tuned).with_name("extracted.safetensors")
+    base, other = (open_base(ModelConfig(path)) for path in (EMBEDDED, str(tuned)))
+    output = tuned.with_name("extracted.safetensors")
     wanted = Extraction(base, other, output, TrainedConfig().rank)
     path, found = extract_lora(wanted, fail_loudly, Control())
     print(found.describe(), flush=True)
