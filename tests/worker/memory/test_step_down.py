@@ -194,8 +194,9 @@ def test_there_is_room_for_the_update_before_it_begins(make_config, tmp_path, mo
     monkeypatch.setattr(prepared, "step", lambda: (stepped.append(1), inner()))
     training.update(1)
     training.update(2)
-    count = sum(parameter.numel() for parameter in training.model.trained.parameters())
-    assert asked == [8 * count, 8 * count, 0]  # the fused update needs no copies
+    parameters = list(training.model.trained.parameters())
+    moments = sum(8 * parameter.numel() + 4 for parameter in parameters)  # and a count of steps
+    assert asked == [moments, moments, 0]  # the fused update needs no copies
     assert stepped == [1, 1]
 
 
