@@ -125,7 +125,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "Text encoder": ("default", "text encoder"),
     "Full fine-tune": (
         "default", "full", "LoRA from full",
-        "text encoder", "full with text encoder", "LoRA from full with text encoder",
+        "full with text encoder", "LoRA from full with text encoder",
     ),
     "Rank": ("rank 4", "default", "rank 64"),
     "Learning rate": ("rate 0.0003", "default", "rate 0.003"),
@@ -338,8 +338,10 @@ def compared(rows: Rows, default: Rows, measure: str) -> dict[str, float]:
 def page(found: Mapping[str, Any]) -> Iterator[str]:
     """Yields the lines of the tables."""
     for title, names in TABLES.items():
-        yield f"\n## {title}\n"
         there = [name for name in names if name in found]
+        if len(there) < 2:  # nothing to compare yet
+            continue
+        yield f"\n## {title}\n"
         columns = [measure for measure in SHOWN if all(measure in found[name] for name in there)]
         yield "| | n | " + " | ".join(name.replace("_", " ") for name in columns) + " |"
         yield "|---|---|" + "---|" * len(columns)

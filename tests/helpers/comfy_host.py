@@ -71,6 +71,12 @@ def browser_skip_reason() -> str | None:
     return None if shutil.which("chromium") else "no chromium on PATH"
 
 
+def remove_weights(folder: Path) -> None:
+    """Remove the gigabytes that a host was given and has made; logs and pictures stay."""
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+
+
 class ComfyServer:
     """A ComfyUI process with one node pack on a free loopback port, alive while entered.
 
@@ -117,6 +123,7 @@ class ComfyServer:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
+        remove_weights(self.base_dir)
 
     def log_text(self) -> str:
         """Everything that ComfyUI has written to its terminal."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from tests.helpers.comfy_host import browser_skip_reason, users_env
+from tests.helpers.comfy_host import browser_skip_reason, remove_weights, users_env
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -123,6 +123,7 @@ class WebUIServer:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
+        remove_weights(self.data)
 
     def log_text(self) -> str:
         """Everything that the host has written to its terminal."""

@@ -153,9 +153,9 @@ def test_a_killed_host_costs_nothing_and_a_closed_page_does_nothing(server, fold
         page.wait()
         assert again.wait(prompt)["status"]["status_str"] == "success"
         again.run(two_steps("unbroken", max_train_steps=40))
-    starts = [e["start_step"] for e in run_events(server, "killed") if e["event"] == "started"]
-    assert starts == [0, step]
-    loras = [lora_file(server, "unbroken"), lora_file(server, "killed")]
-    unbroken, resumed = (load_file(path) for path in loras)
-    assert unbroken.keys() == resumed.keys()
-    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+        starts = [e["start_step"] for e in run_events(server, "killed") if e["event"] == "started"]
+        assert starts == [0, step]
+        loras = [lora_file(server, "unbroken"), lora_file(server, "killed")]
+        unbroken, resumed = (load_file(path) for path in loras)
+        assert unbroken.keys() == resumed.keys()
+        assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)

@@ -141,7 +141,8 @@ def test_what_was_found_is_what_dreambooth_promises() -> None:
 
 def test_a_measure_that_came_later_is_shown_where_it_is() -> None:
     without = {name: 0.0 for name in MEANINGS if name != "colour_accuracy"}
-    found = summary({"default, dog, 0": measured(0.2), "no prior, dog, 0": without})
+    both = {"base, dog, 0": measured(0.1), "default, dog, 0": measured(0.2)}
+    found = summary(both | {"no prior, dog, 0": without})
     assert "colour_accuracy" in found["default"] and "colour_accuracy" not in found["no prior"]
     lines = list(page(found))
     columns = [line for line in lines if line.startswith("| | n |")]

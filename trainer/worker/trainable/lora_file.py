@@ -52,6 +52,8 @@ def lora_metadata(stem: str, origin: Origin) -> dict[str, str]:
         "ss_tag_frequency": json.dumps(tag_frequency(origin), ensure_ascii=False),
         **network_metadata(base, config.trained.rank, config.trained.effective_alpha),
     }
+    if base.clip_skip > 1:
+        own["ss_clip_skip"] = str(base.clip_skip)
     return own | result_metadata(stem, f"{base.variant.architecture}/lora", origin)
 
 
