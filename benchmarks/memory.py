@@ -104,8 +104,7 @@ def measure(config: Config) -> dict[str, Any]:
         updater.update(step)
     grown = resident_bytes("VmHWM") - loaded
     machine: Machine = updater.memory.machine
-    on = bool(updater.memory.unet.is_gradient_checkpointing)
-    plan = training_memory(config, machine, checkpointing=on)
+    plan = training_memory(config, machine, updater.memory.passes)
     plan["weights"] -= sizes(config.model, machine.dtype).vae  # not loaded here
     predicted = plan["weights"] + plan["trained"], sum(plan.values())
     return {

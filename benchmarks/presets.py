@@ -97,13 +97,13 @@ def run_preset(preset: str, base: Path, work: Path) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
     peak = resident_bytes("VmHWM") - program
     memory = training.updater.memory
-    on = bool(memory.unet.is_gradient_checkpointing)
-    plan = training_memory(training.config, memory.machine, checkpointing=on)
+    plan = training_memory(training.config, memory.machine, memory.passes)
     return {
         "preset": preset,
         "base": base_of(preset),
         "resolution": training.config.resolution,
-        "gradient_checkpointing": on,
+        "gradient_checkpointing": memory.passes.checkpointing,
+        "images_per_pass": memory.passes.num_images,
         "set_up_sec": round(seconds[0], 1),
         "first_step_sec": round(seconds[1], 2),
         "step_sec": round(seconds[2], 2),

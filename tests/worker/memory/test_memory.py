@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from tests.conftest import CLASS_PROMPT
+from tests.worker.training.test_train import changed
 from trainer.config.model import ModelConfig
 from trainer.config.trained import TrainedConfig
 from trainer.errors import ConfigError
@@ -21,7 +23,7 @@ from trainer.worker.memory import costs, stepdown
 from trainer.worker.memory import need as memory
 from trainer.worker.memory.costs import NumberFormat, Step, step_cost
 from trainer.worker.memory.meter import Meter, measure, without_contents
-from trainer.worker.memory.need import Machine, training_memory
+from trainer.worker.memory.need import Machine, Passes, choose_passes, training_memory
 from trainer.worker.training.divergence import MAX_SKIPPED, LossWatch
 from trainer.worker.training.job import Job
 from trainer.worker.training.setup import set_up
@@ -107,10 +109,27 @@ def test_living_bytes_and_operations_are_counted():
 def test_auto_turns_checkpointing_on_where_memory_is_short(make_config, share):
     config = make_config(resolution=256)
     free = Machine("cpu", torch.float32, 10**12)
-    needed = sum(training_memory(config, free, checkpointing=False).values())
+    needed = sum(training_memory(config, free, Passes(1, checkpointing=False)).values())
     short = Machine("cpu", torch.float32, round(needed * share / memory.USABLE_SHARE))
-    assert memory.uses_checkpointing(config, short) is (share < 1)
-    assert not memory.uses_checkpointing(make_config(gradient_checkpointing="off"), short)
+    assert choose_passes(config, short) == Passes(1, checkpointing=share < 1)
+    off = make_config(gradient_checkpointing="off")
+    assert choose_passes(off, short) == Passes(1, checkpointing=False)
+
+
+def test_a_step_is_split_before_activations_are_computed_again(make_config):
+    """Two passes of one image take three quarters of the work of one with checkpointing."""
+    config = make_config(resolution=256, class_prompt=CLASS_PROMPT, train_batch_size=2)
+    expected = [Passes(n, mode) for mode in (False, True) for n in (4, 2, 1)]
+    assert memory.ways(config) == expected
+    assert memory.planned_ways(changed(config, gradient_checkpointing="off")) == expected[:3]
+    assert memory.ways(changed(config, gradient_checkpointing="on")) == expected[3:]
+    plenty = Machine("cpu", torch.float32, 10**12)
+    need = [sum(training_memory(config, plenty, way).values()) for way in expected]
+    assert need[:3] == sorted(need[:3], reverse=True)
+    for bound, chosen in zip(need[:3], expected[:3], strict=True):
+        short = Machine("cpu", torch.float32, math.ceil(bound / memory.USABLE_SHARE))
+        assert choose_passes(config, short) == chosen
+    assert choose_passes(config, replace(plenty, free_bytes=0)) == expected[-1]
 
 
 def test_a_run_that_will_not_fit_says_so_before_the_first_step(make_config, tmp_path, monkeypatch):
@@ -119,7 +138,7 @@ def test_a_run_that_will_not_fit_says_so_before_the_first_step(make_config, tmp_
     training = start(make_config(rank=16, train_batch_size=2), tmp_path, events)
     (warning,) = [e for e in events if isinstance(e, Warning) and e.code == "memory"]
     assert "Training needs about" in warning.message
-    assert "train_batch_size 1, gradient_accumulation_steps 2 saves" in warning.hint
+    assert "base_precision fp8 saves" in warning.hint and "train_batch" not in warning.hint
     assert training.parts.unet.is_gradient_checkpointing
     assert training.started_event().memory_plan == training.updater.memory.plan
     training.update(1)
@@ -190,7 +209,7 @@ def test_a_failed_attempt_leaves_fp16s_scale_as_it_was(make_config, tmp_path):
         accelerator.native_amp, accelerator.state._mixed_precision = True, "fp16"
         accelerator._optimizers.clear()
         updater.optimizer.prepared = accelerator.prepare_optimizer(updater.optimizer.inner)
-        updater.memory.most_images = 1
+        updater.memory.passes = Passes(1, checkpointing=True)
         calls: list[int] = []
 
         def fail_late(*_: Any, calls: list[int] = calls) -> None:
@@ -199,7 +218,7 @@ def test_a_failed_attempt_leaves_fp16s_scale_as_it_was(make_config, tmp_path):
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
         if fails:
-            updater.memory.most_images = 2
+            updater.memory.passes = Passes(2, checkpointing=True)
             training.parts.unet.mid_block.register_forward_pre_hook(
                 lambda _, args: fail_late() if len(args[0]) > 1 else None
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +15,13 @@ from .costs import NumberFormat, Step, sizes, step_cost, trained_sizes
 __all__ = [
     "CUDA_CONTEXT_BYTES",
     "Machine",
+    "Passes",
+    "choose_passes",
     "fits",
+    "planned_ways",
     "training_memory",
     "training_step",
-    "uses_checkpointing",
+    "ways",
     "weight_bytes",
 ]
 
@@ -54,17 +58,60 @@ class Machine:
         return NumberFormat(self.dtype, self.device == "cpu")
 
 
-def training_step(config: Config, machine: Machine, *, checkpointing: bool) -> Step:
+@dataclass(frozen=True)
+class Passes:
+    """How a step is computed; what it learns is the same but for rounding.
+
+    Args:
+        num_images: at most, in one forward and backward pass; a step of more takes several.
+        checkpointing: whether backward computes the activations again instead of keeping them.
+    """
+
+    num_images: int
+    checkpointing: bool
+
+
+def ways(config: Config) -> list[Passes]:
+    """Return the ways to compute a step, the fastest first.
+
+    Several passes of fewer images do a quarter less work than one pass with checkpointing.
+    """
+    counts = [config.training.train_batch_size * (2 if config.has_class_images else 1)]
+    while counts[-1] > 1:
+        counts.append(math.ceil(counts[-1] / 2))
+    modes = (True,) if config.training.gradient_checkpointing == "on" else (False, True)
+    return [Passes(count, mode) for mode in modes for count in counts]
+
+
+def planned_ways(config: Config) -> list[Passes]:
+    """Return the ways in which a step may be computed from the start, the fastest first."""
+    without = config.training.gradient_checkpointing == "off"
+    return [way for way in ways(config) if not (without and way.checkpointing)]
+
+
+def choose_passes(config: Config, machine: Machine) -> Passes:
+    """Return the fastest way that fits, or the last one if none does."""
+    possible = planned_ways(config)
+    found = (way for way in possible if fits(training_memory(config, machine, way), machine))
+    return next(found, possible[-1])
+
+
+def training_step(config: Config, machine: Machine, passes: Passes) -> Step:
     """Return the forward and backward pass of these settings."""
-    images = config.training.train_batch_size * (2 if config.has_class_images else 1)
-    side = config.resolution
-    return Step(config.model, config.trained, machine.numbers, images, side, checkpointing)
+    return Step(
+        config.model,
+        config.trained,
+        machine.numbers,
+        passes.num_images,
+        config.resolution,
+        passes.checkpointing,
+    )
 
 
-def training_memory(config: Config, machine: Machine, *, checkpointing: bool) -> dict[str, int]:
+def training_memory(config: Config, machine: Machine, passes: Passes) -> dict[str, int]:
     """Return the predicted bytes of training by kind."""
     trained = trained_sizes(config.model, config.trained, machine.dtype)
-    step = training_step(config, machine, checkpointing=checkpointing)
+    step = training_step(config, machine, passes)
     # Traced gradients are small beside activations, but for those of whole models.
     once = config.trained.is_full and config.training.gradient_accumulation_steps == 1
     counted = trained.trained_bytes if once else 0
@@ -96,14 +143,6 @@ def weight_bytes(config: Config, machine: Machine) -> int:
     """Return the size of all that is frozen in training; on a CPU the VAE stays in memory, too."""
     frozen = trained_sizes(config.model, config.trained, machine.dtype).frozen_bytes
     return frozen + (sizes(config.model, machine.dtype).vae if machine.device == "cpu" else 0)
-
-
-def uses_checkpointing(config: Config, machine: Machine) -> bool:
-    """Return whether to use gradient checkpointing; "auto": only if training needs it to fit."""
-    choice = config.training.gradient_checkpointing
-    if choice != "auto":
-        return choice == "on"
-    return not fits(training_memory(config, machine, checkpointing=False), machine)
 
 
 def fits(needed: dict[str, int], machine: Machine) -> bool:

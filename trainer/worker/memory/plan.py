@@ -18,7 +18,14 @@ from ..device.device import DTYPES, best_device, choose_precision
 from ..device.memory import GIB, free_bytes
 from ..drawing.class_images import choose_batch_size
 from .costs import sampling_cost, sizes, step_cost, text_cost, vae_cost
-from .need import CUDA_CONTEXT_BYTES, Machine, training_memory, training_step, uses_checkpointing
+from .need import (
+    CUDA_CONTEXT_BYTES,
+    Machine,
+    Passes,
+    choose_passes,
+    training_memory,
+    training_step,
+)
 
 __all__ = [
     "Change",
@@ -62,7 +69,7 @@ class Plan:
     """The predicted bytes of every phase by kind, and the settings that would save some."""
 
     machine: Machine
-    checkpointing: bool
+    passes: Passes
     phases: Phases
     changes: Sequence[Change]
     work: Work
@@ -99,22 +106,20 @@ def make_plan(config: Config, machine: Machine) -> Plan:
         ConfigError: the base or the photos cannot be used.
     """
     config = models.with_resolution(config)
-    checkpointing = uses_checkpointing(config, machine)
-    phases = all_phases(config, machine, checkpointing=checkpointing)
     return Plan(
         machine,
-        checkpointing,
-        phases,
-        changes_that_help(config, machine, peak_bytes, checkpointing=checkpointing),
-        count_work(config, machine, checkpointing=checkpointing),
+        choose_passes(config, machine),
+        all_phases(config, machine),
+        changes_that_help(config, machine, peak_bytes),
+        count_work(config, machine),
     )
 
 
-def all_phases(config: Config, machine: Machine, *, checkpointing: bool) -> Phases:
+def all_phases(config: Config, machine: Machine) -> Phases:
     """Return the bytes by phase and kind, in the order of a run."""
     model, side, numbers = config.model, config.resolution, machine.numbers
     parts, on_cpu = sizes(model, machine.dtype), machine.device == "cpu"
-    training = training_memory(config, machine, checkpointing=checkpointing)
+    training = training_memory(config, machine, choose_passes(config, machine))
     decoding = vae_cost(model, side, decoding=True).peak_bytes
     encoding = vae_cost(model, side, decoding=False).peak_bytes
     draws = bool(generated(config))
@@ -151,47 +156,39 @@ def generated(config: Config) -> list[PriorConfig]:
     return [prior for prior in priors if prior.enabled and prior.class_images is None]
 
 
-def peak_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
+def peak_bytes(config: Config, machine: Machine) -> int:
     """Return what a whole run needs."""
-    phases = all_phases(config, machine, checkpointing=checkpointing)
-    return max(sum(items.values()) for items in phases.values())
+    return max(sum(items.values()) for items in all_phases(config, machine).values())
 
 
-def training_bytes(config: Config, machine: Machine, checkpointing: bool) -> int:
+def training_bytes(config: Config, machine: Machine) -> int:
     """Return what training alone needs."""
-    return sum(training_memory(config, machine, checkpointing=checkpointing).values())
+    return sum(training_memory(config, machine, choose_passes(config, machine)).values())
 
 
-def describe_savings(config: Config, machine: Machine, *, checkpointing: bool) -> str:
+def describe_savings(config: Config, machine: Machine) -> str:
     """Return one line that says how much memory each setting would save; "" if none would."""
     nothing_free = replace(machine, free_bytes=0)
     found = [
         f"{change.setting} saves {change.saved_bytes / GIB:.2f} GiB"
-        for change in changes_that_help(
-            config, nothing_free, training_bytes, checkpointing=checkpointing
-        )
+        for change in changes_that_help(config, nothing_free, training_bytes)
     ]
     return f"What would help, least harmful first: {'; '.join(found)}." if found else ""
 
 
 def changes_that_help(
-    config: Config,
-    machine: Machine,
-    needed: Callable[[Config, Machine, bool], int],
-    *,
-    checkpointing: bool,
+    config: Config, machine: Machine, needed: Callable[[Config, Machine], int]
 ) -> list[Change]:
     """Return settings that reduce what is needed, least harmful first, until it fits."""
     changes: list[Change] = []
-    peak = needed(config, machine, checkpointing)
-    for values, cost in smaller_settings(config, machine, checkpointing=checkpointing):
+    peak = needed(config, machine)
+    for values, cost in smaller_settings(config, machine):
         if peak <= machine.usable_bytes:
             break
         config = lowered(config, values)
-        checkpointing = checkpointing or "gradient_checkpointing" in values
         if "mixed_precision" in values:
             machine = replace(machine, dtype=torch.bfloat16)
-        smaller = needed(config, machine, checkpointing)
+        smaller = needed(config, machine)
         if smaller < peak:
             setting = ", ".join(f"{name} {value}" for name, value in values.items())
             changes.append(Change(setting, peak - smaller, smaller, cost))
@@ -210,17 +207,11 @@ def lowered(config: Config, values: Mapping[str, Any]) -> Config:
     return replace(changed, concepts=concepts)
 
 
-def smaller_settings(
-    config: Config, machine: Machine, *, checkpointing: bool
-) -> Iterator[tuple[dict[str, Any], str]]:
+def smaller_settings(config: Config, machine: Machine) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield settings to change, one after the other, and what each costs."""
     training, side, rank = config.training, config.resolution, config.trained.rank
-    if not checkpointing:
+    if training.gradient_checkpointing == "off":
         yield {"gradient_checkpointing": "on"}, "about 40 % slower, same result"
-    if training.train_batch_size > 1:
-        steps = training.train_batch_size * training.gradient_accumulation_steps
-        values = {"train_batch_size": 1, "gradient_accumulation_steps": steps}
-        yield values, "slower, same result"
     if any(prior.class_batch_size != 1 for prior in generated(config)):
         yield {"class_batch_size": 1}, "class images are generated one at a time"
     if training.mixed_precision == "no":
@@ -239,12 +230,12 @@ def smaller_settings(
             yield {"resolution": round(side * share / 64) * 64}, "less detail is learned"
 
 
-def count_work(config: Config, machine: Machine, *, checkpointing: bool) -> Work:
+def count_work(config: Config, machine: Machine) -> Work:
     """Return how much there is to compute, as if no class images were cached."""
     photos = sum(len(find_photos(c.instance.instance_images)) for c in config.concepts)
     side, samples = config.resolution, config.samples
     windows = config.training.gradient_accumulation_steps
-    step = training_step(config, machine, checkpointing=checkpointing)
+    step = training_step(config, machine, choose_passes(config, machine))
     with_classes = turn_share(config, lambda prior: prior.enabled)
     images = (1 + with_classes) * config.training.train_batch_size  # on average
     per_step = windows * step_cost(step).flop * images / step.num_images
@@ -282,7 +273,8 @@ def to_document(plan: Plan) -> dict[str, Any]:
     return {
         "device": plan.machine.device,
         "dtype": str(plan.machine.dtype).removeprefix("torch."),
-        "gradient_checkpointing": plan.checkpointing,
+        "gradient_checkpointing": plan.passes.checkpointing,
+        "images_per_pass": plan.passes.num_images,
         "free_bytes": plan.machine.free_bytes,
         "usable_bytes": plan.machine.usable_bytes,
         "peak_bytes": plan.peak_bytes,

@@ -124,7 +124,7 @@ class Updater:
     def window_losses(self, window: int) -> Iterator[tuple[Tensor, ImageErrors]]:
         """Yield the loss of each batch of a forward window, and its images' errors."""
         share = Share(self.accelerator.process_index, self.accelerator.num_processes)
-        training, most_images = self.config.training, self.memory.most_images
+        training, most_images = self.config.training, self.memory.passes.num_images
         batches = step_batches(
             self.concepts, training, window, share=share, most_images=most_images
         )
