@@ -166,6 +166,35 @@ def test_freed_memory_is_kept_unless_another_allocator_is_loaded(
     assert environment.allocator_env() == {}
 
 
+NAMES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+
+
+@pytest.mark.parametrize(
+    ("inherited", "system", "expected"),
+    [
+        ({}, "linux", "expandable_segments:True"),
+        ({}, "win32", None),
+        ({}, "microsoft-standard-WSL2", None),
+        ({NAMES[1]: "backend:cudaMallocAsync"}, "linux", "expandable_segments:True"),
+        ({NAMES[1]: "backend:cudaMallocAsync"}, "win32", None),
+        ({NAMES[0]: "max_split_size_mb:128"}, "linux", "max_split_size_mb:128"),
+    ],
+)
+def test_memory_on_a_gpu_is_kept_as_the_user_says_and_never_as_comfyui_does(
+    inherited: dict[str, str], system: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in inherited.items():
+        monkeypatch.setenv(name, value)
+    if system == "win32":
+        monkeypatch.setattr(sys, "platform", system)
+    else:
+        monkeypatch.setattr("platform.release", lambda: f"6.1-{system}")
+    env = environment.worker_env()
+    assert {env.get(name) for name in NAMES} - {None} == ({expected} - {None})
+
+
 def test_doctor_says_what_is_missing(folder: Path) -> None:
     text = environment.doctor()
     assert "not installed" in text

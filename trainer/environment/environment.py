@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ LOCK = PACK / ".environment-lock"
 LOG = PACK / ".environment-log.txt"
 HOST_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 MALLOC_THRESHOLD = str(2**30)
+CUDA_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # since torch 2.9, and before
+# ComfyUI chooses this one for itself; under it the trainer could neither see nor give back memory.
+HOSTS_ALLOCATOR = "cudaMallocAsync"
 
 
 def is_ready() -> bool:
@@ -79,8 +83,12 @@ def worker_python() -> list[str]:
 def worker_env() -> dict[str, str]:
     """Return the worker's environment variables: no Python paths of the host, no network."""
     inherited = {name: value for name, value in os.environ.items() if name not in HOST_VARIABLES}
+    for name in CUDA_ALLOCATOR:
+        if HOSTS_ALLOCATOR in inherited.get(name, ""):
+            del inherited[name]
     return {
         **allocator_env(),
+        **cuda_allocator_env(inherited),
         **inherited,
         "PYTHONPATH": str(PACK),
         "PYTHONSAFEPATH": "1",  # for what the worker starts; the worker itself is isolated
@@ -103,6 +111,14 @@ def allocator_env() -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": MALLOC_THRESHOLD,
         "MALLOC_TRIM_THRESHOLD_": MALLOC_THRESHOLD,
     }
+
+
+def cuda_allocator_env(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Let torch's memory on a GPU grow in place where it can: less of it is lost to gaps."""
+    is_wsl = "microsoft" in platform.release().lower()
+    if sys.platform != "linux" or is_wsl or any(name in inherited for name in CUDA_ALLOCATOR):
+        return {}
+    return dict.fromkeys(CUDA_ALLOCATOR, "expandable_segments:True")
 
 
 def check_ready() -> None:

@@ -121,8 +121,9 @@ def test_a_step_is_split_before_activations_are_computed_again(make_config):
     config = make_config(resolution=256, class_prompt=CLASS_PROMPT, train_batch_size=2)
     expected = [Passes(n, mode) for mode in (False, True) for n in (4, 2, 1)]
     assert memory.ways(config) == expected
-    assert memory.planned_ways(changed(config, gradient_checkpointing="off")) == expected[:3]
+    assert memory.planned_ways(changed(config, gradient_checkpointing="off"), "cpu") == expected[:3]
     assert memory.ways(changed(config, gradient_checkpointing="on")) == expected[3:]
+    assert memory.planned_ways(config, "mps") == expected[3:]
     plenty = Machine("cpu", torch.float32, 10**12)
     need = [sum(training_memory(config, plenty, way).values()) for way in expected]
     assert need[:3] == sorted(need[:3], reverse=True)

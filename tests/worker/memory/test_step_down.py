@@ -251,8 +251,7 @@ def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough"), True),
         (RuntimeError("MPS backend out of memory"), True),
         (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), True),
-        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("Invalid buffer size: 20.00 GiB"), True),
         (RuntimeError("could not create a primitive"), True),
         (MemoryError(), True),
         (OSError(12, "Cannot allocate memory"), True),
@@ -267,6 +266,27 @@ def test_the_unet_makes_room_for_the_vae(make_config, tmp_path, monkeypatch):
 )
 def test_allocation_failures_are_told_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize("free", [1 << 29, 1 << 31])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling cublasGemmEx",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_what_full_memory_and_faults_have_in_common_is_decided_by_what_is_free(
+    monkeypatch, message, free
+):
+    error = RuntimeError(message)
+    assert not is_out_of_memory(error)  # there is no GPU here
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 1 << 33))
+    assert is_out_of_memory(error) is (free < 1 << 30)
 
 
 def test_other_errors_are_not_taken_for_a_full_memory(make_config, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +16,7 @@ from ...environment.torch_source import has_nvidia_gpu
 from ...errors import ConfigError
 from ...runs.events import Warning
 from .failures import is_out_of_memory
+from .memory import free_bytes
 
 __all__ = [
     "DTYPES",
@@ -25,7 +27,6 @@ __all__ = [
     "make_accelerator",
 ]
 
-WINDOWS_RESERVE_BYTES = 1 << 29  # of GPU memory, for the screen and other programs
 LONGEST_WAIT = timedelta(days=1)  # for the process that generates class images
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -41,6 +42,8 @@ def make_accelerator(mixed_precision: str, gradient_accumulation_steps: int = 1)
     """
     device = best_device()
     if device == "cuda":
+        # Before the first call: every process of a launcher would open a context on GPU 0.
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         check_gpu()
         if sys.platform == "win32":
             keep_in_gpu_memory()
@@ -74,10 +77,12 @@ def check_gpu() -> None:
 def keep_in_gpu_memory() -> None:
     """Make a full GPU an error, so that the step is retried with less memory.
 
-    The Windows driver would silently fall back to system memory, which is many times slower.
+    The Windows driver would silently fall back to system memory, which is many times slower. What
+    the host, the screen and other programs hold now is not ours to fill.
     """
     total = torch.cuda.mem_get_info()[1]
-    torch.cuda.set_per_process_memory_fraction(1 - WINDOWS_RESERVE_BYTES / total)
+    share = max(0, free_bytes(torch.device("cuda"))) / total
+    torch.cuda.set_per_process_memory_fraction(share)
 
 
 def device_warnings(accelerator: Accelerator) -> Iterator[Warning]:
@@ -121,7 +126,28 @@ def choose_precision(wanted: str, device: str) -> str:
         raise ConfigError(
             "mixed_precision is fp16, which CPUs do not support.", "Use auto, bf16 or no."
         )
+    if device == "mps":
+        check_mps_precision(wanted)
     return wanted
+
+
+def check_mps_precision(wanted: str) -> None:
+    """Refuse a precision that this torch or macOS does not compute in on an Apple GPU."""
+    if wanted == "fp16" and not is_newer(torch.__version__, (2, 8)):
+        raise ConfigError(
+            f"mixed_precision is fp16, which needs torch 2.8 on an Apple GPU; this is torch "
+            f"{torch.__version__}.",
+            "Use auto or no.",
+        )
+    if wanted == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise ConfigError(
+            "mixed_precision is bf16, which needs macOS 14 on an Apple GPU.", "Use auto or no."
+        )
+
+
+def is_newer(version: str, least: tuple[int, int]) -> bool:
+    major, minor = version.split(".")[:2]
+    return (int(major), int(minor)) >= least
 
 
 def fp16_works() -> bool:
@@ -129,18 +155,20 @@ def fp16_works() -> bool:
 
     Some of cuDNN's are faulty on a GTX 16xx; its search for the fastest one may avoid them.
     """
-    if fp16_convolution_is_finite():
+    if convolution_is_finite("cuda"):
         return True
     torch.backends.cudnn.benchmark = True
-    return fp16_convolution_is_finite()
+    return convolution_is_finite("cuda")
 
 
-@torch.no_grad()
-def fp16_convolution_is_finite() -> bool:
-    """Return whether a layer of the U-Net's size produces finite values."""
-    layer = torch.nn.Conv2d(640, 640, 3, padding=1, device="cuda", dtype=torch.float16)
-    pixels = torch.randn(2, 640, 64, 64, device="cuda", dtype=torch.float16)
-    return bool(layer(pixels).isfinite().all())
+def convolution_is_finite(device: str, dtype: torch.dtype = torch.float16) -> bool:
+    """Return whether a layer of the U-Net's size produces finite values, forward and backward."""
+    layer = torch.nn.Conv2d(640, 640, 3, padding=1, device=device, dtype=dtype)
+    pixels = torch.randn(2, 640, 64, 64, device=device, dtype=dtype, requires_grad=True)
+    output = layer(pixels)
+    output.mean().backward()
+    found = (output, pixels.grad, layer.weight.grad)
+    return all(bool(values is not None and values.isfinite().all()) for values in found)
 
 
 def cpu_computes_bf16() -> bool:

@@ -24,6 +24,7 @@ __all__ = [
 
 GIB = 1024**3
 MAX_MESSAGE = 300
+WINDOWS_RESERVE_BYTES = 1 << 29  # of GPU memory, for the screen and other programs
 
 
 class OutOfMemory(Halted):
@@ -63,17 +64,26 @@ def return_heap() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how much can be allocated: what the system has free, plus torch's own reserve."""
+    """Return how much can be allocated: what the system has free, plus torch's own reserve.
+
+    On Windows, a GPU that is filled to the end would spill into the system's memory.
+    """
     if device.type == "cuda":
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + reserve
+        kept_free = WINDOWS_RESERVE_BYTES if sys.platform == "win32" else 0
+        return torch.cuda.mem_get_info(device)[0] + reserve - kept_free
     return psutil.virtual_memory().available
 
 
 def peak_gib(device: torch.device) -> float:
-    """Return the most memory that this process has held: of the GPU, or else its resident set."""
+    """Return the most memory that this process has held: of the GPU, or else its resident set.
+
+    On an Apple GPU it is what the process holds now.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory() / GIB
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / GIB
     import resource  # not on Windows

@@ -6,12 +6,14 @@ Legend: B images, C latent channels, h w latent height and width, L = 77 tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...config.model import ModelConfig
 from ...config.trained import TrainedConfig
@@ -46,10 +48,16 @@ MAX_POSITION = 77
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """The number format of the base; on a CPU, norms are computed in it, too."""
+    """The number format of the base, and how a device computes in it.
+
+    Args:
+        on_cpu: norms are computed in this format, too.
+        plain_attention: attention keeps its whole matrices for backward, as on Apple GPUs.
+    """
 
     dtype: torch.dtype
     on_cpu: bool
+    plain_attention: bool = False
 
     @property
     def traced(self) -> torch.dtype:
@@ -174,7 +182,8 @@ def pass_cost(step: Step) -> Cost:
             loss, _ = diffusion_loss(model, fake_batch(step.num_images, side))
         loss.backward()
 
-    with without_contents(unet, *encoders):
+    plain = sdpa_kernel(SDPBackend.MATH) if step.numbers.plain_attention else nullcontext()
+    with without_contents(unet, *encoders), plain:
         return measure(compute, unet, *encoders)
 
 

@@ -55,7 +55,7 @@ class Machine:
     @property
     def numbers(self) -> NumberFormat:
         """Return the number format of the base."""
-        return NumberFormat(self.dtype, self.device == "cpu")
+        return NumberFormat(self.dtype, self.device == "cpu", self.device == "mps")
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,21 @@ def ways(config: Config) -> list[Passes]:
     return [Passes(count, mode) for mode in modes for count in counts]
 
 
-def planned_ways(config: Config) -> list[Passes]:
-    """Return the ways in which a step may be computed from the start, the fastest first."""
-    without = config.training.gradient_checkpointing == "off"
-    return [way for way in ways(config) if not (without and way.checkpointing)]
+def planned_ways(config: Config, device: str) -> list[Passes]:
+    """Return the ways in which a step may be computed from the start, the fastest first.
+
+    On an Apple GPU attention keeps its whole matrices for backward, so there "auto" means on.
+    """
+    choice = config.training.gradient_checkpointing
+    if choice == "auto" and device == "mps":
+        choice = "on"
+    wanted = {"on": (True,), "off": (False,)}.get(choice, (False, True))
+    return [way for way in ways(config) if way.checkpointing in wanted]
 
 
 def choose_passes(config: Config, machine: Machine) -> Passes:
     """Return the fastest way that fits, or the last one if none does."""
-    possible = planned_ways(config)
+    possible = planned_ways(config, machine.device)
     found = (way for way in possible if fits(training_memory(config, machine, way), machine))
     return next(found, possible[-1])
 

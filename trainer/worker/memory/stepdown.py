@@ -42,7 +42,7 @@ class StepMemory:
         loaded = weight_bytes(config, machine)
         self.machine = replace(machine, free_bytes=free_bytes(accelerator.device) + loaded)
         self.tried: list[str] = []
-        possible = planned_ways(config)
+        possible = planned_ways(config, accelerator.device.type)
         # The same in all processes, because they step down together.
         while len(possible) > 1 and any_process(accelerator, not self.has_room(possible[0])):
             del possible[0]
