@@ -23,6 +23,7 @@ from .attention import choose_attention
 from .finite import require_finite
 from .latents import encode_image
 from .models import BaseModel
+from .norms import keep_format_in_norms
 from .quantised import require_base_precision
 
 __all__ = ["Parts", "open_parts"]
@@ -72,6 +73,7 @@ class Parts:
         else:
             check = partial(require_finite, part=TITLES["unet"], sources=self.base.sources("unet"))
             unet = models.load_stored_unet(self.base, dtype, self.device, check)
+        self.prepare_norms(unet)
         warning = choose_attention(unet, self.base.attention, self.device, self.dtype)
         if warning is not None and warning not in self.warned:
             self.report(warning)
@@ -93,10 +95,17 @@ class Parts:
         """Load separate text encoders for training, which are not shared with `text_encoders`."""
         encoders: list[Any] = models.load_text_encoders(self.base, dtype)
         kinds = self.base.family.text_encoders
+        for encoder in encoders:
+            self.prepare_norms(encoder)
         return [
             self.on_device(encoder, kind.folder)
             for kind, encoder in zip(kinds, encoders, strict=True)
         ]
+
+    def prepare_norms(self, model: Any) -> None:
+        """Let norms compute in the model's format; Apple's kernels may not add up in float32."""
+        if self.device.type != "mps":
+            keep_format_in_norms(model)
 
     def on_device(self, model: Any, part: str) -> Any:
         """Move a part to the device, where its weights are checked to be finite.

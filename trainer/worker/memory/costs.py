@@ -48,16 +48,14 @@ MAX_POSITION = 77
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """The number format of the base, and how a device computes in it.
+    """The number format of the base, and the device that computes in it.
 
-    Args:
-        on_cpu: norms are computed in this format, too.
-        plain_attention: attention keeps its whole matrices for backward, as on Apple GPUs.
+    On an Apple GPU attention keeps its whole matrices for backward, and norms compute in float32;
+    so do those of whole models in training on any GPU.
     """
 
     dtype: torch.dtype
-    on_cpu: bool
-    plain_attention: bool = False
+    device: str
 
     @property
     def traced(self) -> torch.dtype:
@@ -168,7 +166,7 @@ def pass_cost(step: Step) -> Cost:
     trained, base, unet, encoders = trained_models(step.model, step.trained, dtype)
     if step.checkpointing:
         switch_checkpointing_on(unet)
-    if not step.numbers.on_cpu:
+    if step.numbers.device == "mps" or step.trained.is_full and step.numbers.device != "cpu":
         norms_in_float32(unet, *encoders)
     noise_scheduler = models.load_noise_scheduler(base)
     side = latent_side(step.model, step.resolution)
@@ -182,7 +180,7 @@ def pass_cost(step: Step) -> Cost:
             loss, _ = diffusion_loss(model, fake_batch(step.num_images, side))
         loss.backward()
 
-    plain = sdpa_kernel(SDPBackend.MATH) if step.numbers.plain_attention else nullcontext()
+    plain = sdpa_kernel(SDPBackend.MATH) if step.numbers.device == "mps" else nullcontext()
     with without_contents(unet, *encoders), plain:
         return measure(compute, unet, *encoders)
 
@@ -228,7 +226,7 @@ def sampling_cost(model: ModelConfig, numbers: NumberFormat, count: int, resolut
     base = models.open_base(model)
     with torch.device("meta"):
         unet = models.load_stored_unet(base, numbers.traced, META)
-    if not numbers.on_cpu:
+    if numbers.device == "mps":
         norms_in_float32(unet)
     sampler = Sampler((resolution, resolution), 1.0, 1, lambda: None)
     side = latent_side(model, resolution)

@@ -55,7 +55,7 @@ class Machine:
     @property
     def numbers(self) -> NumberFormat:
         """Return the number format of the base."""
-        return NumberFormat(self.dtype, self.device == "cpu", self.device == "mps")
+        return NumberFormat(self.dtype, self.device)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ def all_phases(config: Config, machine: Machine) -> Phases:
 
 def class_batch_size(config: Config, machine: Machine) -> int:
     unet_bytes = sizes(config.model, machine.dtype).unet
-    chosen = choose_batch_size(config.resolution, machine.device, machine.free_bytes - unet_bytes)
+    free = machine.free_bytes - unet_bytes
+    chosen = choose_batch_size(config.resolution, machine.device, machine.dtype, free)
     return max(prior.class_batch_size or chosen for prior in generated(config))
 
 
