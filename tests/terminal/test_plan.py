@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_every_phase_is_planned(make_config: ConfigMaker) -> None:
     assert plan.fits and not plan.changes
     assert all(sum(items.values()) > 0 for items in plan.phases.values())
     assert "class images" not in make_plan(make_config(), ENOUGH).phases
+
+
+def test_the_unet_that_drew_class_images_makes_room_for_encoding_photos(
+    make_config: ConfigMaker,
+) -> None:
+    config = make_config(class_prompt=CLASS_PROMPT)
+    needed = make_plan(config, ENOUGH).phases["caching"]
+    total = sum(needed.values())
+    for free, stays in ((total, True), (total - 9, False)):
+        machine = Machine("cuda", torch.bfloat16, math.ceil(free / 0.85))
+        found = make_plan(config, machine).phases["caching"]
+        assert (found == needed) is stays
+        assert sum(found.values()) <= machine.usable_bytes
 
 
 def test_the_work_is_counted(make_config: ConfigMaker) -> None:

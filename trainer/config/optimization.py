@@ -114,7 +114,8 @@ class TrainingConfig:
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = setting(
         "auto",
-        help="Uses less memory and is about 40% slower. auto: on if memory is short.",
+        help="Uses less memory and is about 40% slower. auto: on where even one image at a time "
+        "does not fit without.",
         advanced=True,
     )
     seed: int = setting(0, minimum=0, maximum=2**32 - 1, help="Same seed, same result.")

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from ...config.model import ModelConfig
 from ...config.trained import TrainedConfig
@@ -186,8 +187,9 @@ def pass_cost(step: Step) -> Cost:
 
 
 def switch_checkpointing_on(unet: Any) -> None:
-    """Switch on a U-Net's gradient checkpointing."""
-    unet.enable_gradient_checkpointing()
+    """Switch on a U-Net's gradient checkpointing; nothing in it is random, so no state is kept."""
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    unet.enable_gradient_checkpointing(again)
     unet.train()  # only checkpointing depends on this
 
 

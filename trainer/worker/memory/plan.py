@@ -128,7 +128,7 @@ def all_phases(config: Config, machine: Machine) -> Phases:
             "weights": parts.text_encoders,
             "activations": text_cost(model).peak_bytes,
         },
-        "caching": {"weights": parts.vae + draws * parts.unet, "activations": encoding},
+        "caching": {"weights": parts.vae, "activations": encoding},
         "training": training,
         "sampling": {
             **{kind: training[kind] for kind in ("weights", "trained", "optimizer")},
@@ -136,6 +136,8 @@ def all_phases(config: Config, machine: Machine) -> Phases:
             "activations": max(decoding, sampling_cost(model, numbers, 1, side).peak_bytes),
         },
     }
+    if draws and parts.unet + parts.vae + encoding <= machine.usable_bytes:
+        phases["caching"]["weights"] += parts.unet  # which otherwise makes room
     if draws:
         count = class_batch_size(config, machine)
         drawing = max(decoding, sampling_cost(model, numbers, count, side).peak_bytes)
