@@ -17,10 +17,12 @@ __all__ = ["keep_format_in_norms"]
 
 def keep_format_in_norms(model: nn.Module) -> None:
     """Make all norms with half-precision weights compute in that format, autocast or not."""
-    for module in model.modules():
-        is_norm = isinstance(module, (nn.GroupNorm, nn.LayerNorm))
-        if is_norm and module.weight.dtype != torch.float32:
-            module.forward = without_autocast(module)
+    norms: list[Any] = [
+        module for module in model.modules() if isinstance(module, (nn.GroupNorm, nn.LayerNorm))
+    ]
+    for norm in norms:
+        if norm.weight.dtype != torch.float32:
+            norm.forward = without_autocast(norm)
 
 
 def without_autocast(norm: Any) -> Callable[[Tensor], Tensor]:
