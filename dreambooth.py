@@ -40,13 +40,14 @@ def main(arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"There is no command {command!r}. {nearest(command, COMMANDS)}", file=sys.stderr)
         return 2
+    if command != "test":
+        from trainer.terminal.cli import check
+
+        if code := check(arguments):  # or it shows the help; both without an environment
+            return code
     if command == "doctor":
         print(environment.doctor())
         return 0
-    if command != "test" and not {"-h", "--help"}.isdisjoint(rest):
-        from trainer.terminal.cli import main as show_help
-
-        return show_help(arguments)  # known without an environment
     try:
         environment.build(report)
         return run_tests(rest) if command == "test" else run_in_environment("trainer", *arguments)

@@ -107,6 +107,13 @@ def test_an_unknown_command_is_refused_with_the_nearest(start: Start, pack: Path
     assert not (pack / ".venv").exists()
 
 
+def test_an_unknown_flag_is_refused_before_anything_is_installed(start: Start, pack: Path) -> None:
+    answer = start("dreambooth.py", "train", "--bas", "model.safetensors")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == "Error: There is no flag --bas. Did you mean '--base'?\n"
+    assert not (pack / ".venv").exists()
+
+
 def test_help_needs_no_environment(start: Start, pack: Path) -> None:
     answer = start("dreambooth.py", "train", "--help")
     assert answer.returncode == 0

@@ -197,8 +197,14 @@ def describe(spec: Setting) -> str:
     return ", ".join(parts) + (f", or {spec.none}" if spec.optional else "")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown name: the known name most like it, else all of them."""
+def nearest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """Return the hint for an unknown name: the known name most like it.
+
+    Args:
+        otherwise: the hint if none is like it; empty: all known names.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name[:80], known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else "Known names: " + ", ".join(known) + "."
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return otherwise or "Known names: " + ", ".join(known) + "."

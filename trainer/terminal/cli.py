@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from .draw_commands import add_class_images, add_sample
 from .extract_command import add_extract
 from .flags import RUNS, add_events, add_settings, assignments, given_values
 from .identifiers_command import add_identifiers
+from .parser import Parser
 from .plan_command import add_plan_flags, show_plan
 from .resume import check_run_paths
 from .show import is_main_process, json_report, run_job, show, show_end
@@ -31,58 +32,82 @@ from .show import is_main_process, json_report, run_job, show, show_end
 if TYPE_CHECKING:
     from ..runs.control import Control, Report
 
-__all__ = ["main"]
+__all__ = ["check", "main"]
 
 OR_START = "or start"
+ESSENTIAL = {
+    "required": ("--base", "--instance-images", "--instance-prompt", "--output"),
+    "recommended": ("--class-prompt", "--preset"),
+}
+EXAMPLE = """  python dreambooth.py {} --base sd15.safetensors --instance-images photos/ \\
+      --instance-prompt "a photo of sks dog" --class-prompt "a photo of a dog" \\
+      --output my_dog.safetensors"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 bad input, 3 stopped, 1 anything else."""
-    options = make_parser().parse_args(arguments)
+    return answered(arguments, lambda options: options.execute(options))
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Return 0 for arguments that can be read; else print why not and return 2."""
+    return answered(arguments, lambda options: 0)
+
+
+def answered(arguments: Sequence[str] | None, execute: Callable[[argparse.Namespace], int]) -> int:
+    """Read the arguments, execute them and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return options.execute(options)
+        return execute(make_parser().parse_args(arguments))
     except ConfigError as error:
-        if getattr(options, "events", False):
+        if "--events" in arguments:
             json_report(sys.stdout)(Failed("config", error.message, error.hint, ""))
         show(f"Error: {error.message} {error.hint}", sys.stderr)
         return 2
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def make_parser() -> Parser:
+    parser = Parser(
         prog="dreambooth.py",
         description="DreamBooth for Stable Diffusion: photos in, a LoRA or checkpoint out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_train(commands.add_parser("train", help="train a LoRA or a model", allow_abbrev=False))
-    add_plan(
-        commands.add_parser("plan", help="estimate what a training will need", allow_abbrev=False)
-    )
-    add_class_images(
-        commands.add_parser("class-images", help="generate class images", allow_abbrev=False)
-    )
-    add_sample(commands.add_parser("sample", help="generate images", allow_abbrev=False))
-    add_identifiers(
-        commands.add_parser(
-            "identifiers", help="propose rare words for a subject", allow_abbrev=False
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    def command(name: str, text: str, usage: str = "[flags]") -> Parser:
+        prog = f"dreambooth.py {name}"
+        description = f"{text[:1].upper()}{text[1:]}."
+        return commands.add_parser(
+            name, help=text, description=description, prog=prog, usage=f"{prog} {usage}"
         )
-    )
-    add_extract(commands.add_parser("extract-lora", help="extract a LoRA from a full fine-tune"))
-    add_demo(
-        commands.add_parser("demo", help="train on the small bundled model", allow_abbrev=False)
-    )
-    inspect = commands.add_parser("inspect", help="identify a checkpoint or LoRA file")
+
+    add_train(command("train", "train a LoRA or a model from photos"))
+    add_plan(command("plan", "estimate what a training will need"))
+    add_class_images(command("class-images", "generate class images"))
+    add_sample(command("sample", "generate images, with or without a LoRA"))
+    add_identifiers(command("identifiers", "propose rare words for a subject"))
+    add_extract(command("extract-lora", "extract a LoRA from a full fine-tune"))
+    add_demo(command("demo", "train on the small bundled model"))
+    inspect = command("inspect", "identify a checkpoint or LoRA file", "FILE")
     inspect.add_argument("file")  # a string: "./embedded" is a folder, "embedded" the bundled model
     inspect.set_defaults(execute=run_inspect)
-    check = commands.add_parser("doctor", help="show what this machine has and what will be used")
-    check.set_defaults(execute=run_doctor)
+    doctor = command("doctor", "show what this machine has and what will be used", "")
+    doctor.set_defaults(execute=run_doctor)
     return parser
 
 
-def add_train(parser: argparse.ArgumentParser) -> None:
+def add_train(parser: Parser) -> None:
+    add_training(parser)
+    parser.show_first(ESSENTIAL, EXAMPLE.format("train"))
+    parser.set_defaults(execute=run_train)
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="JSON file of settings; flags override it")
-    parser.add_argument("--preset", choices=list(PRESETS), help="named starting point")
+    parser.add_argument(
+        "--preset", metavar="NAME", choices=list(PRESETS),
+        help="settings for a goal: " + ", ".join(PRESETS),
+    )  # fmt: skip
     parser.add_argument("--run", type=Path, help="run folder (default: runs/<name of the output>)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="resume a stopped run")
@@ -108,11 +133,10 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     for group in dict.fromkeys(name for name, _ in all_settings()):
         section = parser.add_argument_group(group)
         add_settings(section, (spec for name, spec in all_settings() if name == group))
-    parser.set_defaults(execute=run_train)
 
 
-def add_plan(parser: argparse.ArgumentParser) -> None:
-    add_train(parser)
+def add_plan(parser: Parser) -> None:
+    add_training(parser)
     add_plan_flags(parser)
     parser.set_defaults(execute=run_plan)
 
