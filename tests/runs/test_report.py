@@ -40,11 +40,14 @@ def run(tmp_path: Path) -> Run:
     """A run with two steps, a picture and a note."""
     run = Run(tmp_path / "my dog")
     run.samples.mkdir(parents=True)
-    (run.samples / "step_000002_0.png").write_bytes(b"png")
+    for step in (0, 2):
+        (run.samples / f"step_{step:06d}_0.png").write_bytes(b"png")
     run.loss_plot.write_bytes(b"png")
     events = [
         Started(str(run.folder), "sd1", "cpu", "float32", 3, 4, 0, 2, 5, {"weights": 1}),
         Warning("small_photo", f"Photo {EVIL} is small.", "Take another."),
+        Warning("small_photo", "Photo b is small.", "Take another."),
+        Sample(0, str(run.samples / "step_000000_0.png"), EVIL, 42),
         Progress(1, 2, 0.5, 0.25, 0.25, 1e-4, 2.0, 0.5, 0.1),
         Sample(2, str(run.samples / "step_000002_0.png"), EVIL, 42),
         Sample(2, str(run.samples / "removed.png"), "gone", 42),
@@ -67,7 +70,8 @@ def config() -> Config:
 def test_a_finished_run(run: Run):
     write_report(run, config(), Finished(2, "loras/my_dog.safetensors", "lora", 12.0))
     page = Page(run.report)
-    assert page.sources() == ["samples/step_000002_0.png", "loss.png"]
+    pair = ["samples/step_000000_0.png", "samples/step_000002_0.png"]
+    assert page.sources() == [*pair, *pair, "loss.png"]
     assert all((run.folder / str(source)).exists() for source in page.sources())
     for text in (
         "sd1 on cpu in float32: 3 instance images, 4 class images, steps 1 to 2",
@@ -103,5 +107,38 @@ def test_sections_come_first(run: Run):
     page = Page(run.report)
     assert page.sources()[0] == "sheet.png"
     titles = re.findall(r"<h2>(.*?)</h2>", run.report.read_text("utf-8"))
-    assert titles == ["Measures", "Samples", "Loss", "Settings"]
-    assert [tag for tag, _ in page.tags].count("table") == 2
+    own = ["Before and after", "Samples", "Notes", "Loss", "Settings"]
+    assert titles == ["Measures", *own]
+    assert [tag for tag, _ in page.tags].count("table") == 3
+
+
+def test_samples_are_a_sheet_of_steps_and_prompts_from_before_training_on(run: Run):
+    for step, prompt in ((0, "a dog"), (2, "a dog")):
+        path = run.samples / f"step_{step:06d}_1.png"
+        path.write_bytes(b"png")
+        with run.events.open("a", encoding="utf-8") as file:
+            file.write(to_line(Sample(step, str(path), prompt, 43)) + "\n")
+    write_report(run, config(), Finished(2, "l", "lora", 1.0))
+    text = run.report.read_text("utf-8").partition("<h2>Samples</h2>")[2]
+    rows = text.partition("</table>")[0].split("<tr>")[1:]
+    assert [re.findall(r">([^<]+)</th>", row) for row in rows[:1]] == [
+        ["before training", "step 2"]
+    ]
+    assert [re.findall(r"step_\d+_\d", row) for row in rows[1:]] == [
+        ["step_000000_0", "step_000002_0"], ["step_000000_1", "step_000002_1"],
+    ]  # fmt: skip
+    assert rows[2].startswith("<th>a dog<br><small>seed 43")
+
+
+def test_notes_of_one_kind_come_once(run: Run):
+    write_report(run, config(), Finished(2, "l", "lora", 1.0))
+    page = Page(run.report)
+    assert page.text.count("Take another.") == 1
+    assert "1 more of this kind" in page.text and "Photo b is small." in page.text
+
+
+def test_photos_are_part_of_the_page_and_values_are_words(run: Run):
+    write_report(run, config(), Finished(2, "l", "lora", 1.0), photos=[b"jpeg"])
+    page = Page(run.report)
+    assert "data:image/jpeg;base64,anBlZw==" in page.sources()
+    assert "None" not in page.text and "[]" not in page.text and "['" not in page.text

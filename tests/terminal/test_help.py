@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trainer.config.config import all_settings
-from trainer.terminal.cli import ESSENTIAL, check, main
+from trainer.terminal.cli import check, main
+from trainer.terminal.flags import ESSENTIAL
 
 
 def shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -6,6 +6,8 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ from tests.worker.base.test_models import save_folder
 from trainer.config.config import Config
 from trainer.environment.environment import worker_env
 from trainer.terminal import cli
-from trainer.terminal.plan_command import describe_plan
+from trainer.terminal.cli import train_values
+from trainer.terminal.plan_command import describe_plan, with_planned_base
+from trainer.worker.base.models import with_resolution
+from trainer.worker.memory.costs import sizes
 from trainer.worker.memory.need import Machine
 from trainer.worker.memory.plan import (
     card,
@@ -83,7 +88,8 @@ def test_what_helps_is_named_with_the_least_harmful_first(make_config: ConfigMak
     totals = [change.total_bytes for change in changes]
     assert totals == sorted(totals, reverse=True)
     assert all(change.saved_bytes > 0 for change in changes)
-    assert "Even so, it does not fit" in describe_plan(to_document(make_plan(config, short)))
+    text = describe_plan(to_document(make_plan(config, short)), "a toaster")
+    assert "does not fit a toaster" in text and "Even so, it does not fit" in text
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -107,8 +113,22 @@ def test_changes_end_where_the_plan_fits(make_config: ConfigMaker) -> None:
     first = make_plan(config, Machine("cuda", torch.float32, 0)).changes[0]
     plan = make_plan(config, Machine("cuda", torch.float32, round(first.total_bytes / 0.85) + 9))
     assert [change.setting for change in plan.changes] == [first.setting]
-    text = describe_plan(to_document(plan))
-    assert "It does not fit" in text and "Even so" not in text
+    text = describe_plan(to_document(plan), "a card with 1 GB")
+    assert "does not fit a card with 1 GB" in text and "Even so" not in text
+    assert "To make it fit, add: --train-batch-size 1 --gradient-accumulation-steps 4" in text
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_the_flags_that_a_plan_names_make_it_fit(make_config: ConfigMaker, place: int) -> None:
+    settings = {"train_batch_size": 4, "rank": 64, "train_text_encoder": True, "resolution": 512}
+    config = make_config(**settings, gradient_checkpointing="on")
+    change = make_plan(config, Machine("cuda", torch.float32, 0)).changes[place]
+    machine = Machine("cuda", torch.float32, round(change.total_bytes / 0.85) + 9)
+    text = describe_plan(to_document(make_plan(config, machine)), "")
+    (added,) = (line.partition("add: ")[2] for line in text.splitlines() if "add: " in line)
+    values = train_values(cli.make_parser().parse_args(["train", *added.split()]))
+    dtype = torch.bfloat16 if "mixed_precision" in values else torch.float32
+    assert make_plan(changed(config, **values), replace(machine, dtype=dtype)).fits
 
 
 def test_another_cards_memory_is_planned_for() -> None:
@@ -138,9 +158,55 @@ def test_plan_loads_no_weights_and_writes_nothing(
     before = set(tmp_path.rglob("*"))
     assert cli.main(["plan", "--config", "config.json", "--memory", "8"]) == 0
     out = capsys.readouterr().out
-    assert "Device: cuda in float32" in out and "training" in out and "TFLOP" in out
+    assert out.startswith("This training fits a card with 8 GB: it needs ")
+    assert "in float32" in out and "4 steps on 3 photos" in out
     assert cli.main(["plan", "--config", "config.json", "--memory", "0"]) == 2
     assert set(tmp_path.rglob("*")) == before
+
+
+PUBLISHED = {"sd15": (859_520_964, 512), "sd2": (865_910_724, 768), "sdxl": (2_567_463_684, 1024)}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_a_published_model_needs_no_file_or_photos(kind: str) -> None:
+    parameters, side = PUBLISHED[kind]
+    with with_planned_base(kind, {}) as values:
+        config = with_resolution(Config.from_values(values))
+        assert sizes(config.model, torch.bfloat16).unet == 2 * parameters
+        assert config.resolution == side
+
+
+@pytest.mark.slow
+def test_a_published_model_is_planned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plan", "--kind", "sd15", "--memory", "24", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["phases"]["training"]["weights"] == 2 * PUBLISHED["sd15"][0]
+    assert plan["fits"] and list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_needs_a_model_and_only_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, message in (([], "no model to plan"), (["--kind", "sd2", "--base", "b"], "both")):
+        assert cli.main(["plan", *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_terminal_shows_what_is_planned_and_then_only_the_plan(
+    make_config: ConfigMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    (tmp_path / "config.json").write_text(make_config().to_json())
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert cli.main(["plan", "--config", str(tmp_path / "config.json"), "--memory", "8"]) == 0
+    states = terminal.getvalue().split("\r\x1b[2K")
+    assert "Planning: a training step …" in states and len(states) > 5
+    assert states[-1] == "" and "\n" not in terminal.getvalue()
 
 
 def test_plan_speaks_json(make_config: ConfigMaker, tmp_path: Path) -> None:

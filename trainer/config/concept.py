@@ -32,16 +32,25 @@ class InstanceConfig:
     """The photos of the subject, and how they are cropped and captioned."""
 
     instance_images: tuple[str, ...] = setting(
-        most=10_000, help="Photos of the subject: a folder or a list of files. 3 to 20 work best."
+        most=10_000,
+        help=(
+            "Photos of the subject: a folder or a list of files. 4 to 8 sharp ones that differ in "
+            "view, place and light do more than 20 alike; 10 to 20 for a style."
+        ),
     )
     instance_prompt: str = setting(
-        help='Prompt that names the subject with a rare word, such as "a photo of sks dog".'
+        help=(
+            'What the photos show, with a rare word for your subject and its class, such as "a '
+            'photo of sks dog". You type these words later to call it up.'
+        )
     )
     caption_mode: CaptionMode = setting(
         "auto",
-        help="auto: the caption file next to a photo (.txt, .caption, .cap) if there is one, else "
-        "the instance prompt; txt: every photo needs a caption file; prompt: always the instance "
-        "prompt.",
+        help=(
+            "auto: a text file next to a photo (.txt, .caption, .cap) describes it, else the "
+            "instance prompt does; txt: every photo must have such a file; prompt: the files are "
+            "ignored."
+        ),
         advanced=True,
     )
     resolution: int | None = setting(
@@ -50,40 +59,65 @@ class InstanceConfig:
         minimum=64,
         maximum=2048,
         multiple_of=64,
-        help="Side of the training images in pixels. auto: that of the images that the base was "
-        "trained on (512 for SD 1.x, 768 for SD 2.x v-prediction, 1024 for SDXL).",
+        help=(
+            "Side of the training images in pixels. auto: what the base was made for (512 for SD "
+            "1.x, 768 for SD 2.x v-prediction, 1024 for SDXL). Lower saves memory and time but "
+            "loses detail; higher than the base's own rarely helps."
+        ),
     )
     crop_mode: CropMode = setting(
         "center",
-        help="center or random: a square as large as the photo's shorter side; none: the whole "
-        "photo in its own aspect ratio, with about resolution x resolution pixels.",
+        help=(
+            "center or random: cuts a square out of each photo, so keep the subject in the "
+            "middle. none: keeps the whole photo, best for styles, places and full figures."
+        ),
     )
     num_crops: int = setting(
-        1, minimum=1, maximum=64, help="Number of different crops of each photo.", advanced=True
+        1,
+        minimum=1,
+        maximum=64,
+        help=(
+            "Crops of each photo: side by side along its longer side (center), or at random "
+            "places and sizes (random). More gives variety if you have few photos."
+        ),
+        advanced=True,
     )
     flip: bool = setting(
         False,
-        help="Also train a mirrored copy of every crop. Not for faces, text or logos.",
+        help=(
+            "Also trains a mirrored copy of every photo. Helps with few photos of symmetrical "
+            "things; harms faces, text and logos, which it would learn mirrored."
+        ),
         advanced=True,
     )
     background: str = setting(
-        "#ffffff", help="Background color for transparent photos, as #rrggbb.", advanced=True
+        "#ffffff",
+        help=(
+            "Color behind transparent photos, as #rrggbb. If all have one color, the LoRA learns "
+            "that color too."
+        ),
+        advanced=True,
     )
     subject_kind: SubjectKind = setting(
         "auto",
-        help="What the photos show, for the photo report's advice: face, pet, object, style or "
-        "environment. auto: no advice for a kind. It does not change the training.",
+        help=(
+            "What the photos show, so that the photo report can advise you: face, pet, object, "
+            "style or environment. auto: general advice. It does not change the training."
+        ),
         advanced=True,
     )
     bad_images: Literal["refuse", "skip"] = setting(
         "refuse",
-        help="Unreadable photos: stop with an error (refuse) or leave them out (skip).",
+        help=("If a photo cannot be read: refuse stops with its name, skip trains without it."),
     )
     concept_weight: int = setting(
         1,
         minimum=1,
         maximum=1000,
-        help="With several concepts: how often this one is trained, relative to the others.",
+        help=(
+            "With several subjects: a subject with 2 is trained twice as often as one with 1. "
+            "Raise it for one that is learned too slowly."
+        ),
         advanced=True,
     )
 
@@ -99,55 +133,95 @@ class PriorConfig:
 
     class_prompt: str = setting(
         "",
-        help='Prompt for the class without the rare word, such as "a photo of a dog". Empty: no '
-        "class images.",
+        help=(
+            'The instance prompt without the rare word, such as "a photo of a dog": it keeps other '
+            "dogs from turning into yours. Empty: faster, but the whole class may look like your "
+            "subject."
+        ),
     )
     num_class_images: int = setting(
-        100, minimum=0, maximum=10000, help="Number of class images; 0 turns them off."
+        100,
+        minimum=0,
+        maximum=10000,
+        help=(
+            "How many images of the class to generate. 100 to 200 are usual; more protect the "
+            "class slightly better and take longer once. 0: none."
+        ),
     )
     class_images: str | None = setting(
         None,
-        help="Folder of class images. None: the base model generates them, and later runs reuse "
-        "them.",
+        help=(
+            "Your own folder of class images. none: the base makes them once, and later trainings "
+            "reuse them, which usually works better."
+        ),
         advanced=True,
     )
     class_negative_prompt: str = setting(
-        "", help="Negative prompt for class images.", advanced=True
+        "",
+        help=("What class images should not show. Leave it empty to keep the base as it is."),
+        advanced=True,
     )
     class_guidance_scale: float = setting(
-        7.5, minimum=1, maximum=30, help="Guidance scale (CFG) for class images.", advanced=True
+        7.5,
+        minimum=1,
+        maximum=30,
+        help=(
+            "How closely class images follow their prompt. Higher: clearer but more alike; lower: "
+            "more varied and looser."
+        ),
+        advanced=True,
     )
     class_inference_steps: int = setting(
-        25, minimum=1, maximum=200, help="Sampling steps for class images.", advanced=True
+        25,
+        minimum=1,
+        maximum=200,
+        help=(
+            "Steps for each class image. More: slightly cleaner and slower; 25 is enough for "
+            "dpmpp_2m."
+        ),
+        advanced=True,
     )
     class_sampler: ClassSampler = setting(
         "dpmpp_2m",
-        help="Sampler of class images. euler_ancestral: an ancestral sampler, as in the paper; "
-        "give it 50 steps or more.",
+        help=(
+            "How class images are generated. dpmpp_2m is fast; euler_ancestral gives more "
+            "variety, as in the paper, with 50 steps or more."
+        ),
         advanced=True,
     )
     class_seed: int = setting(
         0,
         minimum=0,
         maximum=2**32 - 1,
-        help="Class image i is generated with seed class_seed + i.",
+        help=("Another number gives other class images; the same gives the same."),
         advanced=True,
     )
     class_batch_size: int | None = setting(
         None,
         minimum=1,
         maximum=64,
-        help="Class images generated at once. None: chosen to suit the device.",
+        help=(
+            "Class images generated at once. More is faster and needs more memory. none: chosen "
+            "to suit your device."
+        ),
         advanced=True,
     )
     prior_target: PriorTarget = setting(
         "noise",
-        help="Training target for class images: the added noise (as in the paper), or the base "
-        "model's own prediction (one extra forward pass).",
+        help=(
+            "What class images preserve. noise: how the class looks, as in the paper. prediction: "
+            "exactly what the base would do, which protects it more and takes longer."
+        ),
         advanced=True,
     )
     prior_loss_weight: float = setting(
-        1.0, minimum=0, maximum=10, help="Weight of the class images in the loss."
+        1.0,
+        minimum=0,
+        maximum=10,
+        help=(
+            "How strongly the class is protected. Higher: other dogs stay as they were, but yours "
+            "is learned more slowly; lower: the other way round. 1 is usual."
+        ),
     )
 
     @property

@@ -30,35 +30,54 @@ class ModelConfig:
     """The frozen base model, and the VAE to use with it."""
 
     base: str = setting(
-        help="Base checkpoint: a .safetensors file of SD 1.x, 2.x or SDXL, a diffusers folder, or "
-        "embedded (the small 128 px model that comes with the trainer)."
+        help=(
+            "The model to teach: a checkpoint (.safetensors) of SD 1.x, 2.x or SDXL, a diffusers "
+            "folder, or embedded (the small bundled model for trying out). Choose one close to "
+            "the look you want; the LoRA works best with it and its relatives."
+        )
     )
     vae: str | None = setting(
-        None, help="VAE file to use instead of the checkpoint's VAE.", advanced=True
+        None,
+        help=(
+            "Another VAE than the checkpoint's own. Needed only if images come out black or gray, "
+            "or the checkpoint has none."
+        ),
+        advanced=True,
     )
     prediction_type: PredictionType = setting(
-        "auto", help="What the base predicts; auto reads it from the checkpoint.", advanced=True
+        "auto",
+        help=(
+            "How the base was trained. Leave it at auto; set v_prediction only if its author says "
+            "so. The wrong one gives noise."
+        ),
+        advanced=True,
     )
     clip_skip: int | None = setting(
         None,
         none="auto",
         minimum=1,
         maximum=12,
-        help="SD 1.x: the text encoder's layer that prompts come from, as in A1111: 1 is the "
-        "last (ComfyUI's -1), 2 the one before it. auto: the last.",
+        help=(
+            "SD 1.x: 2 for most anime models, 1 for photos; as Clip skip in A1111 (ComfyUI: -1 is "
+            "1, -2 is 2). Use the LoRA with the same. auto: 1."
+        ),
         advanced=True,
     )
     base_precision: BasePrecision = setting(
         "auto",
-        help="How the frozen U-Net's weights are kept in memory while a LoRA trains. auto: in the "
-        "format of the computation. fp8, int8 and nf4 (the last two need bitsandbytes) need half "
-        "of that or less, round the base and take longer per step.",
+        help=(
+            "Packs the base into less memory while a LoRA trains. auto: no packing. fp8 and int8 "
+            "need about half, nf4 even less; each is slower and rounds the base a little (int8 "
+            "and nf4 need bitsandbytes). Choose one only if training does not fit."
+        ),
         advanced=True,
     )
     attention: Attention = setting(
         "auto",
-        help="How attention is computed. auto and sdpa: by torch. xformers: by that library "
-        "where it works, else by torch, with a warning.",
+        help=(
+            "Affects speed, not the result. auto and sdpa: built in. xformers: used where it is "
+            "installed, else the built-in one, with a warning."
+        ),
         advanced=True,
     )
 

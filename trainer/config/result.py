@@ -15,18 +15,35 @@ __all__ = ["ResultConfig", "check_output"]
 class ResultConfig:
     """The output file and the checkpoints of a training."""
 
-    output: str = setting(help="Output file; its name must end in .safetensors.")
+    output: str = setting(
+        help=(
+            "The file to save, which must end in .safetensors. Put it into your host's folder of "
+            "LoRAs to use it at once."
+        )
+    )
     save_every: int | None = setting(
         200,
         minimum=1,
         maximum=1_000_000,
-        help="Steps between checkpoints. None: only at the end or when stopped.",
+        help=(
+            "Steps between saved states, from which a training resumes after a crash. Lower: less "
+            "is lost, more disk writes. none: only at the end or when stopped."
+        ),
         advanced=True,
     )
     checkpoints_total_limit: int = setting(
-        2, minimum=1, maximum=1000, help="Checkpoints kept in the run folder.", advanced=True
+        2,
+        minimum=1,
+        maximum=1000,
+        help=(
+            "How many saved states to keep; older ones are deleted. Each needs up to a few times "
+            "the LoRA's size."
+        ),
+        advanced=True,
     )
-    description: str = setting("", help="Free text shown on the file's card.", advanced=True)
+    description: str = setting(
+        "", help=("Your own notes, shown on the file's card in the host."), advanced=True
+    )
 
 
 def check_output(output: str) -> None:

@@ -19,31 +19,52 @@ class TrainedConfig:
 
     method: Method = setting(
         "lora",
-        help="lora: a small file on top of the base. full: the model itself (the original "
-        "DreamBooth); the result is a complete checkpoint, and training needs several times the "
-        "memory.",
+        help=(
+            "lora: a small file that is added to the base; right for nearly everything. full: a "
+            "complete new checkpoint (the original DreamBooth); needs several times the memory "
+            "and disk space."
+        ),
     )
     rank: int = setting(
         16,
         minimum=1,
         maximum=256,
-        help="Size of the LoRA. A higher rank holds more detail and overfits sooner.",
+        help=(
+            "How much the LoRA can hold. 8 to 16 suit a person, pet or object, 32 a style. "
+            "Higher: more detail, a larger file, and it copies the photos sooner."
+        ),
     )
     alpha: float | None = setting(
-        None, above=0, maximum=1024, help="The LoRA is scaled by alpha / rank. None: same as rank.",
+        None, above=0, maximum=1024, help=(
+        "How strongly the LoRA acts: alpha divided by rank. Half the rank makes training "
+        "gentler, so it needs more steps. none: the same as rank."
+    ),
         advanced=True,
     )  # fmt: skip
     train_text_encoder: bool = setting(
-        False, help="Also train the text encoder(s); needs more time and memory."
+        False,
+        help=(
+            "Also teaches the model's reading of your word. It may learn a likeness sooner, but "
+            "loses flexibility sooner, and needs more time and memory. For SDXL it is rarely "
+            "needed."
+        ),
     )
     train_layers: str = setting(
         "",
-        help="U-Net layers to train, as comma-separated patterns of diffusers' names, such as "
-        "mid_block.*, up_blocks.1.*attn2*. Empty: all.",
+        help=(
+            "For experts: trains only some of the U-Net's layers, as comma-separated patterns of "
+            "diffusers' names, such as mid_block.*, up_blocks.1.*attn2*. Fewer learn less and "
+            "change less. Empty: all."
+        ),
         advanced=True,
     )
     save_precision: SavePrecision = setting(
-        "fp16", help="Number format of the result file.", advanced=True
+        "fp16",
+        help=(
+            "Number format of the result. fp16 suits every host; fp32 doubles the file with no "
+            "visible gain."
+        ),
+        advanced=True,
     )
 
     @property

@@ -15,6 +15,7 @@ from .quantised import FLOATS, is_companion, quantisation
 from .unet_structure import UNetStructure, unet_structure, unet_tensors
 
 __all__ = [
+    "POOLED",
     "UNET_PREFIX",
     "VAE_PREFIX",
     "Fault",

@@ -13,9 +13,10 @@ from ..files.atomic import write_atomic
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-__all__ = ["Row", "labelled_grid", "png_bytes", "save_picture"]
+__all__ = ["Row", "labelled_grid", "png_bytes", "save_picture", "thumbnail"]
 
 MARGIN_PX, GAP_PX = 12, 6
+THUMBNAIL_PX = 256
 MAX_CELL_PX = 512
 MAX_LABEL = 400  # characters; a prompt can be a book
 BACKGROUND, INK = "#ffffff", "#222222"
@@ -31,6 +32,15 @@ def png_bytes(picture: Image.Image) -> bytes:
     """Return an image as a PNG file's contents."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def thumbnail(picture: Image.Image) -> bytes:
+    """Return a small copy of an RGB image as a JPEG file's contents."""
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG")
     return buffer.getvalue()
 
 

@@ -22,10 +22,10 @@ from ..runs.history import past_run
 from ..runs.run import Run
 from .draw_commands import add_class_images, add_sample
 from .extract_command import add_extract
-from .flags import RUNS, add_events, add_settings, assignments, given_values
+from .flags import ESSENTIAL, EXAMPLE, RUNS, add_events, add_settings, assignments, given_values
 from .identifiers_command import add_identifiers
 from .parser import Parser
-from .plan_command import add_plan_flags, show_plan
+from .plan_command import add_plan_flags, show_plan, with_planned_base
 from .resume import check_run_paths
 from .show import is_main_process, json_report, run_job, show, show_end
 
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "main"]
 
 OR_START = "or start"
-ESSENTIAL = {
-    "required": ("--base", "--instance-images", "--instance-prompt", "--output"),
-    "recommended": ("--class-prompt", "--preset"),
-}
-EXAMPLE = """  python dreambooth.py {} --base sd15.safetensors --instance-images photos/ \\
-      --instance-prompt "a photo of sks dog" --class-prompt "a photo of a dog" \\
-      --output my_dog.safetensors"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,7 +173,11 @@ def train_config(options: argparse.Namespace) -> Config:
     Raises:
         ConfigError: it is not complete, or names paths of a run that was made elsewhere.
     """
-    config = Config.from_values(train_values(options))
+    return checked_config(options, train_values(options))
+
+
+def checked_config(options: argparse.Namespace, values: Mapping[str, Any]) -> Config:
+    config = Config.from_values(values)
     if options.run is not None and is_there(options):
         check_run_paths(options, config)
     return config
@@ -264,7 +261,8 @@ def newest_run(stem: str) -> Path:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    return show_plan(train_config(options), options)
+    with with_planned_base(options.kind, train_values(options)) as values:
+        return show_plan(checked_config(options, values), options)
 
 
 def run_demo(options: argparse.Namespace) -> int:

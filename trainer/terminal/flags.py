@@ -14,6 +14,8 @@ from ..errors import ConfigError
 
 __all__ = [
     "CACHE",
+    "ESSENTIAL",
+    "EXAMPLE",
     "RUNS",
     "add_events",
     "add_settings",
@@ -25,6 +27,14 @@ __all__ = [
 
 RUNS = Path("runs")
 CACHE = RUNS / "cache"
+# What the short help of `train` shows.
+ESSENTIAL = {
+    "required": ("--base", "--instance-images", "--instance-prompt", "--output"),
+    "recommended": ("--class-prompt", "--preset"),
+}
+EXAMPLE = """  python dreambooth.py {} --base sd15.safetensors --instance-images photos/ \\
+      --instance-prompt "a photo of sks dog" --class-prompt "a photo of a dog" \\
+      --output my_dog.safetensors"""
 
 
 def at_least(smallest: int) -> Callable[[str], int]:

@@ -44,9 +44,9 @@ class Parser(argparse.ArgumentParser):
         formatter.add_text("All other flags: --help-all. Their effects: docs/settings.md.")
         return formatter.format_help()
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    def parse_known_args(self, *arguments: Any, **details: Any) -> tuple[Any, list[str]]:
         """Read arguments; what no flag of this command takes is refused."""
-        options, left = super().parse_known_args(args, namespace)
+        options, left = super().parse_known_args(*arguments, **details)
         if left:
             raise self.unknown(left)
         return options, left

@@ -32,7 +32,7 @@ from ..runs.wording import end_text, rating_text, start_text, warning_text
 if TYPE_CHECKING:
     from ..runs.control import Report
 
-__all__ = ["is_main_process", "json_report", "run_job", "show", "show_end"]
+__all__ = ["TerminalReport", "is_main_process", "json_report", "run_job", "show", "show_end"]
 
 RESUME = "To resume, run the same command with --resume."
 LOG_EVERY = 10  # steps between two lines if none can be overwritten
@@ -56,12 +56,14 @@ class TerminalReport:
     """Prints events for a person; on a real terminal the progress line is overwritten."""
 
     def __init__(self, stream: TextIO) -> None:
+        """Print to a stream."""
         self.stream = stream
         self.live = stream.isatty()
         self.open_line = False
         self.view = View()
 
     def __call__(self, event: Event) -> None:
+        """Print an event."""
         self.view.hear(event)
         if isinstance(event, (Progress, Status)):
             self.progress(self.view.line, final=is_final(event))
@@ -76,6 +78,13 @@ class TerminalReport:
             self.open_line = True
         elif final:
             self.line(text)
+
+    def clear(self) -> None:
+        """Remove the temporary state, before something else is printed."""
+        if self.open_line:
+            self.stream.write("\r\x1b[2K")
+            self.stream.flush()
+            self.open_line = False
 
     def line(self, text: str) -> None:
         """Show a line that stays."""

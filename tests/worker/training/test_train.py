@@ -114,17 +114,32 @@ def test_a_stopped_run_leaves_a_usable_lora_and_the_resumed_one_a_new_file(make_
 
 
 def test_a_stop_while_a_sample_is_drawn_saves_at_that_step(make_config, tmp_path):
-    control = Control()
+    control, trained = Control(), []
 
     def stop_at_sampling(event: Event) -> None:
-        if isinstance(event, Status) and event.stage == "sampling":
+        trained.extend([event] if isinstance(event, Progress) else [])
+        if isinstance(event, Status) and event.stage == "sampling" and trained:
             control.stop.set()
 
     run = Run(tmp_path / "runs/r")
     stopped = train(Job(make_config(sample_every=1), run, False, stop_at_sampling, control))
     assert isinstance(stopped, Stopped) and stopped.step == 1
-    assert not run.samples.exists()
+    assert [file.name for file in run.samples.iterdir()] == ["step_000000_0.png"]
     assert Path(stopped.result_path).exists()
+
+
+def test_samples_begin_with_what_the_base_makes_of_the_prompt(make_config, tmp_path):
+    config = make_config(sample_every=2)
+    events = run_training(config, tmp_path / "runs/r")
+    samples = [event for event in events if isinstance(event, Sample)]
+    assert [sample.step for sample in samples] == [0, 2, 4]
+    assert len({(sample.prompt, sample.seed) for sample in samples}) == 1
+    assert events.index(samples[0]) < next(
+        index for index, event in enumerate(events) if isinstance(event, Progress)
+    )
+    page = (tmp_path / "runs/r" / "report.html").read_text("utf-8")
+    assert page.count("data:image/jpeg;base64,") == 3  # the photos
+    assert "before training" in page
 
 
 def test_a_stop_before_the_first_step_leaves_a_run_that_can_be_done(make_config, tmp_path):
@@ -156,7 +171,7 @@ def test_a_sample_that_cannot_be_drawn_costs_no_training(
     events = run_training(make_config(sample_every=2), tmp_path / "runs/r")
     warned = [e for e in events if isinstance(e, Warning)]
     hints = [e.hint for e in warned if e.code == "sample_failed"]
-    assert len(hints) == 2 and advice in hints[0]
+    assert len(hints) == 3 and advice in hints[0]
     assert ("resolution" in hints[0]) is (advice == "Lower the resolution")
     assert isinstance(events[-1], Finished) and Path(events[-1].result_path).exists()
 
@@ -437,8 +452,8 @@ def test_samples_checkpoints_plot_and_card_are_left_behind(make_config, tmp_path
     folder = tmp_path / "runs" / "r"
     events = run_training(config, folder)
     samples = [(e.step, e.prompt, e.seed) for e in events if isinstance(e, Sample)]
-    assert samples[:2] == [(2, "a photo of sks dog", 42), (2, "sks dog in snow", 43)]
-    assert {e.step for e in events if isinstance(e, Sample)} == {2, 4}
+    assert samples[:2] == [(0, "a photo of sks dog", 42), (0, "sks dog in snow", 43)]
+    assert {e.step for e in events if isinstance(e, Sample)} == {0, 2, 4}
     assert {e.step for e in events if isinstance(e, Checkpoint)} == {1, 2, 3, 4}
     assert [p.name for p in sorted((folder / "checkpoints").iterdir())] == [
         "step_000003",

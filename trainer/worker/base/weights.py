@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...model_files.contents import is_needed
+from ...model_files.header import OUTLINE
 from ...model_files.identify import read_header
 from ...model_files.quantised import FLOATS, is_companion, scale_name
 from ..device.failures import is_out_of_memory
@@ -40,6 +41,8 @@ def read_tensors(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
             if info.dtype in FLOATS and not is_companion(key, infos):
                 yield key.removeprefix(prefix), torch.empty(info.shape)
         return
+    if path.suffix == OUTLINE:
+        raise ConfigError(f"{path} has no weights.", "Give a complete checkpoint.")
     with safe_open(str(path), framework="pt") as file:
         names = dict.fromkeys(key for key in file.keys() if key.startswith(prefix))  # noqa: SIM118
         for key in names:

@@ -15,7 +15,7 @@ from ...config.config import Config
 from ...config.model import EMBEDDED
 from ...errors import ConfigError
 from ...files.atomic import check_writable, write_atomic
-from ...photos.pictures import Row, labelled_grid, png_bytes
+from ...photos.pictures import Row, labelled_grid, png_bytes, thumbnail
 from ...runs.control import Control, Stop
 from ...runs.events import Event, Finished, Status, Stopped
 from ...runs.report import Section, write_report
@@ -114,7 +114,8 @@ def run_demo(job: Job) -> Event:
         return Stopped(last.step, last.result_path, last.result_kind, resumable=True)
     finished = Finished(last.step, last.result_path, last.result_kind, time.monotonic() - began)
     save_results(job.run, training_photos, before, after)
-    write_report(job.run, job.config, finished, list(sections(before, after)))
+    shown = [thumbnail(photo) for photo in training_photos]
+    write_report(job.run, job.config, finished, list(sections(before, after)), shown)
     return finished
 
 

@@ -10,27 +10,24 @@ import psutil
 import torch
 
 from ...config.checks import OF_TEXT
-from ...config.concept import PriorConfig
 from ...config.config import Config
-from ...photos.folder import find_photos
 from ..base import models
 from ..device.device import DTYPES, best_device, choose_precision
 from ..device.memory import GIB, free_bytes
 from ..drawing.class_images import choose_batch_size
-from .costs import sampling_cost, sizes, step_cost, text_cost, vae_cost
+from .costs import sampling_cost, sizes, text_cost, vae_cost
 from .need import (
     CUDA_CONTEXT_BYTES,
     Machine,
     Passes,
     choose_passes,
     training_memory,
-    training_step,
 )
+from .work import Work, count_work, generated
 
 __all__ = [
     "Change",
     "Plan",
-    "Work",
     "card",
     "describe_savings",
     "make_plan",
@@ -38,7 +35,6 @@ __all__ = [
     "to_document",
 ]
 
-TERA = 10**12
 Phases = Mapping[str, Mapping[str, int]]
 
 
@@ -50,18 +46,6 @@ class Change:
     saved_bytes: int
     total_bytes: int
     cost: str
-
-
-@dataclass(frozen=True)
-class Work:
-    """How much there is to compute; how long that takes depends on the device."""
-
-    num_photos: int
-    num_class_images: int
-    num_steps: int
-    tera_flop_per_step: float
-    tera_flop_class_images: float
-    tera_flop_total: float
 
 
 @dataclass(frozen=True)
@@ -99,20 +83,33 @@ def card(mixed_precision: str, memory_gib: float) -> Machine:
     return Machine("cuda", DTYPES[precision], round(memory_gib * GIB) - CUDA_CONTEXT_BYTES)
 
 
-def make_plan(config: Config, machine: Machine) -> Plan:
+def make_plan(
+    config: Config,
+    machine: Machine,
+    progress: Callable[[str], None] = lambda text: None,
+    *,
+    count_photos: bool = True,
+) -> Plan:
     """Predict every phase of a run.
+
+    Args:
+        progress: called with what is predicted next, in words.
+        count_photos: whether there are photos already.
 
     Raises:
         ConfigError: the base or the photos cannot be used.
     """
+    progress("reading the model's structure")
     config = models.with_resolution(config)
-    return Plan(
-        machine,
-        choose_passes(config, machine),
-        all_phases(config, machine),
-        changes_that_help(config, machine, peak_bytes),
-        count_work(config, machine),
-    )
+    progress("a training step")
+    passes = choose_passes(config, machine)
+    progress("images, prompts and samples")
+    phases = all_phases(config, machine)
+    progress("what would save memory")
+    changes = changes_that_help(config, machine, peak_bytes)
+    progress("the work")
+    work = count_work(config, machine, count_photos=count_photos)
+    return Plan(machine, passes, phases, changes, work)
 
 
 def all_phases(config: Config, machine: Machine) -> Phases:
@@ -151,12 +148,6 @@ def class_batch_size(config: Config, machine: Machine) -> int:
     free = machine.free_bytes - unet_bytes
     chosen = choose_batch_size(config.resolution, machine.device, machine.dtype, free)
     return max(prior.class_batch_size or chosen for prior in generated(config))
-
-
-def generated(config: Config) -> list[PriorConfig]:
-    """Return the settings of all class images that the base generates."""
-    priors = [concept.prior for concept in config.concepts]
-    return [prior for prior in priors if prior.enabled and prior.class_images is None]
 
 
 def peak_bytes(config: Config, machine: Machine) -> int:
@@ -231,44 +222,6 @@ def smaller_settings(config: Config, machine: Machine) -> Iterator[tuple[dict[st
     for share in (0.75, 0.5):
         if round(side * share / 64) * 64 >= 256:
             yield {"resolution": round(side * share / 64) * 64}, "less detail is learned"
-
-
-def count_work(config: Config, machine: Machine) -> Work:
-    """Return how much there is to compute, as if no class images were cached."""
-    photos = sum(len(find_photos(c.instance.instance_images)) for c in config.concepts)
-    side, samples = config.resolution, config.samples
-    windows = config.training.gradient_accumulation_steps
-    step = training_step(config, machine, choose_passes(config, machine))
-    with_classes = turn_share(config, lambda prior: prior.enabled)
-    images = (1 + with_classes) * config.training.train_batch_size  # on average
-    per_step = windows * step_cost(step).flop * images / step.num_images
-    sampled = sampling_cost(config.model, machine.numbers, 1, side).flop
-    decoded = vae_cost(config.model, side, decoding=True).flop
-    # The base's prediction of an image costs half of a sampling step.
-    predicted = turn_share(config, lambda p: p.enabled and p.prior_target == "prediction")
-    per_step += windows * config.training.train_batch_size * predicted * sampled / 2
-    drawing = sum(
-        prior.num_class_images * (prior.class_inference_steps * sampled + decoded)
-        for prior in generated(config)
-    )
-    num_samples = config.training.max_train_steps // (samples.sample_every or 10**9) + 1
-    num_samples *= len(config.sample_prompts)
-    sampling = num_samples * (samples.sample_inference_steps * sampled + decoded)
-    total = config.training.max_train_steps * per_step + drawing + sampling
-    return Work(
-        num_photos=photos,
-        num_class_images=sum(prior.num_class_images for prior in generated(config)),
-        num_steps=config.training.max_train_steps,
-        tera_flop_per_step=per_step / TERA,
-        tera_flop_class_images=drawing / TERA,
-        tera_flop_total=total / TERA,
-    )
-
-
-def turn_share(config: Config, has: Callable[[PriorConfig], bool]) -> float:
-    """Return the share of turns whose class images' settings have something."""
-    turns = [(has(c.prior), c.instance.concept_weight) for c in config.concepts]
-    return sum(weight for wanted, weight in turns if wanted) / sum(weight for _, weight in turns)
 
 
 def to_document(plan: Plan) -> dict[str, Any]:

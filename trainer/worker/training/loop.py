@@ -43,6 +43,12 @@ def train(job: Job) -> Event:
     if step == 0 and training.stop_is_wanted():
         raise Stop  # there is nothing to save yet
     job.report(training.started_event())
+
+    # The samples of step 0 show what the base makes of the same prompts and seeds.
+    if step == 0 and config.samples.sample_every is not None:
+        training.sample(step)
+        if training.stop_is_wanted():
+            raise Stop
     speed = Speed()
 
     while step < max_train_steps and not training.stop_is_wanted():
@@ -88,7 +94,7 @@ def train(job: Job) -> Event:
 
 def report_on(training: Training, last: Event) -> None:
     if training.is_main_process:
-        write_report(training.job.run, training.config, last)
+        write_report(training.job.run, training.config, last, photos=training.thumbnails)
 
 
 @contextmanager

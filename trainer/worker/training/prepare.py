@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from ...config.concept import ConceptConfig, InstanceConfig
 from ...config.config import Config, placed_text, with_place
 from ...config.model import EMBEDDED
@@ -17,6 +19,7 @@ from ...files.disk import check_space
 from ...files.fingerprint import file_sha256, model_sha256
 from ...photos.concept_notes import concept_notes, syntax_notes
 from ...photos.images import Photo, load_photo, load_photos
+from ...photos.pictures import thumbnail
 from ...photos.report import inspect_photos, skip_notes
 from ...prompts.tokenizer import token_count
 from ...runs.control import Control
@@ -34,6 +37,7 @@ from ..drawing.sampler import Drawer
 
 __all__ = ["Sources", "check_sources", "prepare"]
 
+MAX_THUMBNAILS = 40  # in the report
 TARGETS: dict[str, Target] = {"noise": "noise", "prediction": "base"}
 
 
@@ -43,12 +47,14 @@ class Sources:
 
     Args:
         photos: of each concept.
+        thumbnails: of the first photos, as JPEG files.
     """
 
     config: Config
     base: BaseModel
     photos: Sequence[Sequence[Photo]]
     warnings: Sequence[Warning]
+    thumbnails: Sequence[bytes] = ()
 
     def prompts(self) -> list[str]:
         """Every prompt that is encoded by the frozen text encoders."""
@@ -74,11 +80,19 @@ def check_sources(
     config = config.with_resolution(base.resolution)
     warnings: list[Warning] = []
     photos: list[list[Photo]] = []
+    thumbnails: list[bytes] = []
+
+    def keep(_photo: Photo, image: Image) -> None:
+        if len(thumbnails) < MAX_THUMBNAILS:
+            thumbnails.append(thumbnail(image))
+
     for index, concept in enumerate(config.concepts):
         found: list[Warning] = []
         photos.append(
             with_place(
-                index, len(config.concepts), partial(check_photos, concept, base, found, on_photo)
+                index,
+                len(config.concepts),
+                partial(check_photos, concept, base, found, on_photo, keep),
             )
         )
         warnings += [
@@ -87,7 +101,7 @@ def check_sources(
         ]
     if config.model.base != EMBEDDED:
         warnings[:0] = resolution_warnings(config.resolution, base)
-    sources = Sources(config, base, photos, warnings)
+    sources = Sources(config, base, photos, warnings, thumbnails)
     notes = syntax_notes(sources.prompts())
     return replace(
         sources,
@@ -100,11 +114,12 @@ def check_photos(
     base: BaseModel,
     warnings: list[Warning],
     on_photo: Callable[[int, int], None],
+    on_image: Callable[[Photo, Image], None],
 ) -> list[Photo]:
     """Read a concept's photos and given class images; adds what there is to say of them."""
 
     skipped: list[ConfigError] = []
-    photos = load_photos(concept.instance, skipped.append, on_photo=on_photo)
+    photos = load_photos(concept.instance, skipped.append, on_photo=on_photo, on_image=on_image)
     if concept.prior.enabled and concept.prior.class_images is not None:
         paths = class_images.given_class_images(concept.prior, base)
         load_class_photos(paths, class_crop_config(concept), on_photo)

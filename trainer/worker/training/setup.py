@@ -111,7 +111,7 @@ def load(job: Job, sources: Sources, accelerator: Any) -> Training:
     check = job.control.check
     updater = Updater(job.config, accelerator, model, optimizer, concepts, memory, watch, check)
     described = description(job.config, inputs, accelerator.num_processes)
-    return Training(job, parts, updater, described, sources.photos)
+    return Training(job, parts, updater, described, sources.photos, sources.thumbnails)
 
 
 def load_model(

@@ -43,6 +43,7 @@ class Training:
     Args:
         described: what the run is made from, as `data.inputs.description` returns it.
         photos: of each concept.
+        thumbnails: of the first photos, as JPEG files.
         saved_step: of the newest checkpoint.
     """
 
@@ -51,6 +52,7 @@ class Training:
     updater: Updater
     described: Mapping[str, Any]
     photos: Sequence[Sequence[Photo]]
+    thumbnails: Sequence[bytes]
     saved_step: int = field(default=0)
 
     @property
