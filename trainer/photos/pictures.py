@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,21 +17,31 @@ __all__ = ["Row", "labelled_grid", "png_bytes", "save_picture", "thumbnail"]
 
 MARGIN_PX, GAP_PX = 12, 6
 THUMBNAIL_PX = 256
+NO_TEXT: Mapping[str, str] = {}
 MAX_CELL_PX = 512
 MAX_LABEL = 400  # characters; a prompt can be a book
 BACKGROUND, INK = "#ffffff", "#222222"
 
 
-def save_picture(path: Path, picture: Image.Image) -> None:
-    """Write a PNG file completely or not at all."""
+def save_picture(path: Path, picture: Image.Image, text: Mapping[str, str] = NO_TEXT) -> None:
+    """Write a PNG file completely or not at all.
+
+    Args:
+        text: entries that the file contains besides the image.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, png_bytes(picture))
+    write_atomic(path, png_bytes(picture, text))
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """Return an image as a PNG file's contents."""
+def png_bytes(picture: Image.Image, text: Mapping[str, str] = NO_TEXT) -> bytes:
+    """Return an image as a PNG file's contents, with these text entries."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for name, value in text.items():
+        info.add_itxt(name, value.encode(errors="replace").decode())  # half a character
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
 

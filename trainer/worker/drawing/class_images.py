@@ -19,6 +19,7 @@ from ...runs.events import Status, Warning
 from ..base.models import BaseModel
 from ..base.prompts import PromptEmbeds
 from ..device.memory import OutOfMemory, free_bytes, shortage
+from .image_text import image_text
 from .sampler import Drawer, Sampler, draw_series
 
 __all__ = [
@@ -42,6 +43,7 @@ class ClassImagesJob:
 
     Args:
         resolution: side in pixels.
+        model: the base model.
         base: what identifies the base model, as `shaping` returns it.
         cache: folder that contains the sets.
         load_drawer: called only if an image is missing.
@@ -50,6 +52,7 @@ class ClassImagesJob:
 
     prior: PriorConfig
     resolution: int
+    model: BaseModel
     base: Mapping[str, Any]
     cache: Path
     load_drawer: Callable[[], Drawer]
@@ -164,8 +167,10 @@ def draw_class_images(
     seeds = [prior.class_seed + index for index in indices]
     prompts = [prompt] * len(seeds)
     pictures = draw_series(drawer, sampler, prompts, negative, seeds, batch_size=len(seeds))
-    for index, picture in zip(indices, pictures, strict=True):
-        save_picture(job.images.path(index), picture)
+    for index, seed, picture in zip(indices, seeds, pictures, strict=True):
+        texts = prior.class_prompt, prior.class_negative_prompt
+        text = image_text(job.model, sampler, *texts, seed)
+        save_picture(job.images.path(index), picture, text)
 
 
 def choose_batch_size(resolution: int, device: str, dtype: torch.dtype, free: int) -> int:

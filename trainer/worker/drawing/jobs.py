@@ -16,6 +16,7 @@ from ..base.parts import Parts
 from ..base.prompts import encode_table
 from ..trainable.apply import LoraFile, encode_with
 from .class_images import ClassImagesJob, make_class_images, shaping
+from .image_text import image_text
 from .sampler import Drawer, Sampler, draw_series
 
 __all__ = ["Pictures", "class_images_job", "sample_job"]
@@ -53,6 +54,7 @@ def class_images_job(
     job = ClassImagesJob(
         prior=prior,
         resolution=resolution,
+        model=parts.base,
         base=shaping(parts.base, control.check),
         cache=cache,
         load_drawer=lambda: Drawer.of(parts),
@@ -77,7 +79,14 @@ def sample_job(parts: Parts, pictures: Pictures, lora: LoraFile | None, control:
     series = draw_series(Drawer.of(parts), sampler, encoded, negative, seeds)
     for prompt, seed, picture in zip(prompts, seeds, series, strict=True):
         pictures.output.mkdir(parents=True, exist_ok=True)
-        data = png_bytes(picture)
+        text = image_text(
+            parts.base, sampler, prompt, pictures.negative_prompt, seed, lora_text(lora)
+        )
+        data = png_bytes(picture, text)
         path = write_unique(pictures.output, f"sample_{seed}", ".png", lambda _, data=data: data)
         parts.report(Sample(0, str(path), prompt, seed))
     return Finished(0, "", "", time.monotonic() - began)
+
+
+def lora_text(lora: LoraFile | None) -> str:
+    return "" if lora is None else f"{lora.path.stem} ({lora.strength:g})"

@@ -202,6 +202,7 @@ def find_class_images(
     wanted = class_images.ClassImagesJob(
         prior=prior,
         resolution=concept.instance.side,
+        model=parts.base,
         base=class_images.shaping(parts.base),
         cache=cache,
         load_drawer=lambda: Drawer.of(parts),

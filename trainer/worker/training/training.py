@@ -23,6 +23,7 @@ from ..base.parts import Parts
 from ..base.prompts import PromptEmbeds
 from ..device.device import any_process
 from ..device.failures import BUT_FP16, Halted, is_out_of_memory
+from ..drawing.image_text import image_text
 from ..drawing.sampler import Drawer, Sampler, draw_series
 from ..trainable.choice import save_result
 from ..trainable.contract import Stateful
@@ -178,7 +179,12 @@ class Training:
         series = draw_series(Drawer.of(self.parts), sampler, encoded, negative, seeds)
         for index, picture in enumerate(series):
             path = self.job.run.samples / f"step_{step:06d}_{index}.png"
-            save_picture(path, picture)
+            learned = f"in training, step {step}" if step else ""
+            text = image_text(
+                self.parts.base, sampler, prompts[index], samples.sample_negative_prompt,
+                seeds[index], learned,
+            )  # fmt: skip
+            save_picture(path, picture, text)
             pictures.append(picture)
             self.job.report(Sample(step, str(path), prompts[index], seeds[index]))
         return pictures
