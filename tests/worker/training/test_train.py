@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import CLASS_PROMPT, PROMPT
 from trainer.config.config import Config
@@ -28,6 +28,7 @@ from trainer.runs.events import (
     Status,
     Stopped,
     Warning,
+    to_line,
 )
 from trainer.runs.run import Run
 from trainer.worker.base import models
@@ -101,14 +102,30 @@ def test_four_steps_equal_two_and_two_after_a_stop_bit_for_bit(make_config, tmp_
     assert_identical(newest_state(tmp_path / "runs" / "straight"), newest_state(folder))
 
 
-def test_a_stopped_run_leaves_a_usable_lora_and_the_resumed_one_a_new_file(make_config, tmp_path):
-    config = make_config()
-    stopped = run_training(config, tmp_path / "runs" / "r", stop_after=1)[-1]
+def test_a_stopped_run_leaves_a_usable_lora_until_the_finished_one_replaces_it(
+    make_config, tmp_path
+):
+    config = make_config(sample_every=1)
+    stopped = run_training(config, tmp_path / "runs" / "r", stop_after=2)[-1]
+    folder = Path(stopped.result_path).parent
+    early = load_file(stopped.result_path)
+    others = [folder / name for name in ("dog-step00000003.safetensors", "mine.safetensors")]
+    for other in others:  # the first is named as if it were this run's
+        save_file(early, other)
+    names = {path.name for path in folder.glob("dog-step00000002.*")}
+    assert names == {f"dog-step00000002{suffix}" for suffix in (".safetensors", ".json", ".png")}
+    sample = tmp_path / "runs" / "r" / "samples" / "step_000001_0.png"
+    assert (folder / "dog-step00000002.png").read_bytes() == sample.read_bytes()
+    with (tmp_path / "runs" / "r" / "events.jsonl").open("a", encoding="utf-8") as file:
+        for path in (stopped.result_path, *others):
+            file.write(to_line(Stopped(2, str(path), "lora", True)) + "\n")
     finished = run_training(config, tmp_path / "runs" / "r", resume=True)[-1]
+    assert not list(folder.glob("dog-step00000002.*"))
+    assert all(other.exists() for other in others)
     assert isinstance(stopped, Stopped) and isinstance(finished, Finished)
-    assert Path(stopped.result_path).name == "dog-step00000001.safetensors"
+    assert Path(stopped.result_path).name == "dog-step00000002.safetensors"
     assert Path(finished.result_path).name == "dog.safetensors"
-    early, late = load_file(stopped.result_path), load_file(finished.result_path)
+    late = load_file(finished.result_path)
     assert early.keys() == late.keys()
     assert any(not torch.equal(early[name], late[name]) for name in early)
 

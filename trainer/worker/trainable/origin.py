@@ -15,8 +15,9 @@ from ...prompts.lists import TRIGGERS_KEY
 from ...prompts.words import trigger_phrase
 from ..base.models import BaseModel
 
-__all__ = ["DTYPES", "Origin", "result_metadata"]
+__all__ = ["CONFIG_KEY", "DTYPES", "Origin", "result_metadata"]
 
+CONFIG_KEY = "dreambooth_config"  # in a result's metadata: all settings, without folders
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -63,7 +64,7 @@ def result_metadata(stem: str, architecture: str, origin: Origin) -> dict[str, s
         "modelspec.trigger_phrase": origin.trigger,
         TRIGGERS_KEY: json.dumps(origin.triggers, ensure_ascii=False),
         "modelspec.description": config.result.description,
-        "dreambooth_config": json.dumps(
+        CONFIG_KEY: json.dumps(
             config.flat_with_paths(lambda path: Path(path).name), ensure_ascii=False
         ),
     }

@@ -16,6 +16,7 @@ from ...runs.report import write_report
 from ..device.memory import peak_gib
 from .job import Job
 from .setup import set_up
+from .superseded import remove_stopped_results
 from .training import Training
 from .update import Losses
 
@@ -78,6 +79,7 @@ def train(job: Job) -> Event:
         training.save_state(step)
     path, kind = training.save_result(step)
     if step < max_train_steps:
+        training.show_last_sample(path)
         stopped = Stopped(step, str(path), kind, resumable=True)
         report_on(training, stopped)
         training.accelerator.wait_for_everyone()  # launchers end all soon after the first has ended
@@ -87,6 +89,8 @@ def train(job: Job) -> Event:
     preview = training.sample(step)
     if preview is not None:
         save_picture(path.with_suffix(".png"), preview)
+    if training.is_main_process:
+        remove_stopped_results(job.run, config)
     finished = Finished(step, str(path), kind, time.monotonic() - began)
     report_on(training, finished)
     return finished

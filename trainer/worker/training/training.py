@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from ...config.config import Config, placed_text
+from ...files.atomic import write_atomic
 from ...files.disk import check_space, require_space
+from ...files.own import open_own
 from ...photos.images import Photo
 from ...photos.leftovers import caption_summary
 from ...photos.pictures import save_picture
@@ -240,6 +242,13 @@ class Training:
         captions = [[photo.caption for photo in photos] for photos in self.photos]
         origin = Origin(self.config, self.parts.base, step, captions)
         return save_result(wanted, self.model.trained, origin)
+
+    def show_last_sample(self, path: Path) -> None:
+        """Make the newest sample the preview of a stopped run's result, if there is one yet."""
+        drawn = sorted(self.job.run.samples.glob("step_??????*_0.png"))
+        if self.is_main_process and drawn and not drawn[-1].name.startswith("step_000000_"):
+            with open_own(drawn[-1]) as file:
+                write_atomic(path.with_suffix(".png"), file.read())
 
     def check_space(self) -> None:
         """Refuse to start where checkpoints and result will not fit.
