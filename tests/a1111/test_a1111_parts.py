@@ -407,11 +407,12 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     view = json.loads(json.dumps(job.view()))
     assert view["end"]["state"] == "finished", view["end"]
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
-    assert [sample["step"] for sample in view["samples"]] == [2, 3]
+    assert [sample["step"] for sample in view["samples"]] == [0, 2, 3]
     assert host.log == ["taken", "returned", "refreshed"]
     (shown,) = history.run_views(places.runs, None, [places.loras], {})
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
-    assert shown["pictures"]["sample"] == ["step_000002_0", "step_000003_0"]
+    steps = ["step_000000_0", "step_000002_0", "step_000003_0"]
+    assert shown["pictures"]["sample"] == steps
     lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).result
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
