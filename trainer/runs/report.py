@@ -31,6 +31,7 @@ td:last-child { overflow-wrap: anywhere; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; max-width: 320px; vertical-align: top; }
 figcaption { font-size: 13px; color: #666; }
 .sheet { overflow-x: auto; }
+.sheet th:first-child { min-width: 8rem; max-width: 16rem; }
 .sheet td img { width: 192px; max-width: none; }
 .photos img { height: 128px; margin: 0 .3rem .3rem 0; }
 """
