@@ -24,6 +24,7 @@ from tests.helpers.webui_page import (
     live,
     open_tab,
     show_tab,
+    wait_for_end,
     wait_for_state,
     wait_for_step,
     wait_until,
@@ -101,8 +102,7 @@ def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
     assert "class_prompt is empty" in refusal(page, "suggest")
     fill(page, class_prompt="a photo of a dog")
     page.click("#dreambooth_suggest")
-    wait_for_state(page, "running")
-    wait_for_state(page, "finished")
+    wait_for_end(page, "Rating words")
     own, *proposed = page.locator(".dreambooth-rating").all_inner_texts()
     assert own.startswith("sks: one rare token, ")
     assert len(proposed) == 8 and all("one rare token" in text for text in proposed)
@@ -130,6 +130,7 @@ def test_photos_that_were_removed_before_train_are_missed(host, page, folder):
 
 def test_buttons_wait_for_photos_that_are_uploading(host, page, photos):
     again = open_tab(page.context, host)
+    before = host.ask("/dreambooth/state")
     uploads = hold_uploads(again)
     again.set_input_files("#dreambooth_uploads input", sorted(photos.iterdir()))
     wait_until(again, lambda: uploads, "the upload's begin")
@@ -139,7 +140,7 @@ def test_buttons_wait_for_photos_that_are_uploading(host, page, photos):
         again.evaluate("document.querySelector('#dreambooth_live p').textContent = ''")
     let_go(again, uploads, lambda: "photos, " in again.inner_text("#dreambooth_report"))
     assert "still uploading" not in live(again)
-    assert host.ask("/dreambooth/state")[1] == {"job": None}
+    assert host.ask("/dreambooth/state") == before
     again.close()
 
 

@@ -31,6 +31,7 @@ from tests.helpers.webui_page import (
     open_tab,
     screenshot,
     show_tab,
+    wait_for_end,
     wait_for_state,
     wait_for_step,
     wait_until,
@@ -239,7 +240,7 @@ def test_the_host_generates_with_the_result(host, context, dog_photos):
     give_photos(page, dog_photos)
     fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT)
     page.click("#dreambooth_train")
-    wait_for_state(page, "finished")
+    wait_for_end(page, "Training cat")
     screenshot(page, host)
     assert host.draw("a dog") != host.draw("a dog <lora:cat:1>")
     assert host.draw("a dog") == host.draw("a dog <lora:nothing:1>")
@@ -268,7 +269,7 @@ def test_the_host_draws_with_a_checkpoint_that_was_trained(host, context, dog_ph
     choose(page, "method", "full")
     fill(page, max_train_steps=2)
     page.click("#dreambooth_train")
-    wait_for_state(page, "finished")
+    wait_for_end(page, "Training whole")
     made = host.data / "models" / "Stable-diffusion" / "whole.safetensors"
     assert made.is_file() and not (host.loras / "whole.safetensors").exists()
     page.click("#dreambooth_live button:has-text('Use in txt2img')")
@@ -283,8 +284,7 @@ def test_the_host_draws_with_a_checkpoint_that_was_trained(host, context, dog_ph
     assert loaded_weights_complaints(host) == []
     page.click("#tabs > .tab-nav button:has-text('DreamBooth')")
     page.click("#dreambooth_live button:has-text('Compare')")
-    wait_until(page, lambda: "Comparing before/after" in live(page), "the comparison")
-    wait_for_state(page, "finished")
+    wait_for_end(page, "Comparing before/after: whole")
     compared = host.runs / "whole" / "compare"
     images = [next((compared / name).glob("*.png")).read_bytes() for name in ("before", "after")]
     assert images[0] != images[1]
@@ -307,8 +307,7 @@ def test_images_before_and_after_are_compared(host, context):
     loss = page.locator("#dreambooth_runs details[open] img[src*='/loss/']")
     address = loss.get_attribute("src")
     page.click("#dreambooth_runs details[open] button:has-text('Compare')")
-    wait_until(page, lambda: "Comparing before/after" in live(page), "the comparison")
-    wait_for_state(page, "finished")
+    wait_for_end(page, "Comparing before/after: cat")
     loaded = "[...document.querySelectorAll('#dreambooth_runs img')].every(i => i.naturalWidth)"
     wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the images")
     wait_until(page, lambda: page.evaluate(loaded), "loaded images")

@@ -57,6 +57,16 @@ def wait_for_state(page: Page, state: str) -> None:
     wait_until(page, lambda: page.get_attribute("#dreambooth_live", "data-state") == state, state)
 
 
+def wait_for_end(page: Page, title: str, state: str = "finished") -> None:
+    """Wait for the end of one job: until it is shown, the panel shows how the former one ended."""
+
+    def ended() -> bool:
+        shown = page.get_attribute("#dreambooth_live", "data-state")
+        return page.inner_text("#dreambooth_live .dreambooth-title") == title and shown == state
+
+    wait_until(page, ended, f"{title}, {state}")
+
+
 def step(page: Page) -> int:
     found = re.search(r"Step (\d+)/", live(page))
     return int(found[1]) if found else 0
