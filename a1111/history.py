@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..trainer.config.config import CONCEPTS, read_config_file
+from ..trainer.config.config import CONCEPTS, Config, read_config_file
 from ..trainer.errors import ConfigError
 from ..trainer.files.input_file import read_object
 from ..trainer.files.own import is_own_file, own_files
@@ -18,6 +18,7 @@ from ..trainer.runs.events import Failed
 from ..trainer.runs.history import PastRun, past_run, runs_in
 from ..trainer.runs.run import Run
 from ..trainer.runs.wording import end_text
+from .sheet import run_sheet
 
 __all__ = ["find_run", "pictures", "run_views"]
 
@@ -78,8 +79,18 @@ def run_view(
         "base": Path(str(values.get("base", ""))).stem,
         **use_of(past, values, listed),
         "resumable": state not in ("running", "finished"),
-        "pictures": {kind: list(found) for kind, found in pictures(run).items()},
+        **images_of(run, values),
     }
+
+
+def images_of(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of a run's images, and whether there is a plot of its loss."""
+    prompts, seed = [], 0
+    with suppress(ConfigError):  # of another version: its images are still shown
+        config = Config.from_values(values)
+        prompts, seed = config.sample_prompts, config.samples.sample_seed
+    found = pictures(run)
+    return {"sheet": run_sheet(found, prompts, seed), "loss": bool(found["loss"])}
 
 
 def use_of(past: PastRun, values: Mapping[str, Any], listed: Mapping[Path, str]) -> dict[str, Any]:

@@ -19,17 +19,18 @@ from ..trainer.runs.run import Run
 from ..trainer.runs.view import View
 from ..trainer.runs.wording import SAVING, end_text, progress_text, rating_text, warning_text
 from ..trainer.runs.worker import Worker
+from .sheet import job_sheet
 
 __all__ = ["JOBS", "Host", "Job", "Jobs"]
 
 Kind = Literal["train", "class_images", "compare", "identifiers"]
 STOP_SEC = 600  # time to save when stopping; after that the worker is killed
 NOTHING_YET = "Stopping before training starts; waiting for the current task to finish …"
-RESUME = "Resume it under Earlier runs."
+RESUME = "Press Resume to continue."
 DONE: dict[Kind, str] = {  # appended to the last message of a finished job
     "train": "",
     "class_images": "Training with the same settings will reuse these class images.",
-    "compare": "The before/after images are under Earlier runs.",
+    "compare": "",
     "identifiers": "Words with a weak prior are good identifiers.",
 }
 MAX_POINTS = 300  # of the loss curve
@@ -116,7 +117,7 @@ class Job:
             "stopping": self.stopping,
             "progress": progress_text(heard.progress) if heard.progress else "",
             "losses": thinned(heard.points("loss")),
-            "samples": [sample_view(sample) for sample in list(heard.samples.values())],
+            "sheet": job_sheet(list(heard.samples.values())),
             "warnings": [warning_text(warning) for warning in list(heard.warnings.values())],
             "ratings": [rating_text(rating) for rating in list(heard.ratings)],
             "end": None if self.last is None else end_view(self.last, self.kind),
@@ -130,18 +131,13 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return [(part[-1][0], round(fmean(loss for _, loss in part), 5)) for part in parts]
 
 
-def sample_view(sample: events.Sample) -> dict[str, Any]:
-    return {"id": Path(sample.path).stem, "step": sample.step, "prompt": sample.prompt}
-
-
 def end_view(last: Last, kind: Kind) -> dict[str, Any]:
-    """Return how a job ended: state, text, and whether there is a result to use."""
+    """Return how a job ended: its state, and a text."""
     done = isinstance(last, events.Finished)
     text = end_text(last, resume=RESUME if kind == "train" else "")
     return {
         "state": last.name,
         "text": f"{text} {DONE[kind]}".strip() if done else text,
-        "usable": done and last.result_kind in ("lora", "checkpoint"),
     }
 
 

@@ -25,6 +25,7 @@ from ..trainer.runs.run import Run
 from .fields import PATHS, SETTINGS, WORDS
 from .jobs import Job
 from .reach import Reach
+from .sheet import images_per_prompt
 
 __all__ = [
     "Form",
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 WORK = ".work"  # logs of jobs other than trainings; no run can have this name
-COMPARED = 3  # images before and after
 PUT_HERE = (
     "Train anew with your own files, or copy these into the host's folders and name them in "
     "the run's config.json."
@@ -221,10 +221,11 @@ def compare_job(run: Run, result: Path, places: Places) -> Job:
     Raises:
         ConfigError: as for `resume_job`.
     """
-    config = own_config(run, places.contain, PUT_HERE).to_dict()
+    config = own_config(run, places.contain, PUT_HERE)
     folder = run.folder / "compare"
     remove(run.folder, folder)
-    order = Compare(work_folder(places), config, str(result), COMPARED, str(folder))
+    number = images_per_prompt(config.sample_prompts)
+    order = Compare(work_folder(places), config.to_dict(), str(result), number, str(folder))
     return Job("compare", run.folder.name, order)
 
 

@@ -55,5 +55,7 @@ const dreamboothDom = (() => {
     document.dispatchEvent(new CustomEvent(`dreambooth:${name}`, { detail }));
   }
 
-  return { element, button, picture, withKey, emit };
+  /** @type {Record<string, any>} - what other scripts add */
+  const others = {};
+  return Object.assign(others, { element, button, picture, withKey, emit });
 })();

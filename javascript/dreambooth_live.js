@@ -1,13 +1,17 @@
 // Shows the current job: its stage, progress, loss and samples.
 // @ts-check
 (() => {
-  const { element, button, picture, emit } = dreamboothDom;
+  const { element, button, emit } = dreamboothDom;
   const TITLES = {
     train: "Training", class_images: "Generating", compare: "Comparing before/after:",
     identifiers: "Rating",
   };
   /** @type {Record<string, HTMLElement> | undefined} */
   let parts;
+  /** @type {any} */
+  let job;
+  /** @type {any[]} */
+  let runs = [];
 
   /** @param {HTMLElement} panel */
   function build(panel) {
@@ -23,39 +27,28 @@
       warnings: element("ul", "warnings"),
       ratings: element("ul", "ratings"),
       chart: element("div", "chart"),
-      samples: element("div", "pictures"),
-      use: button("Use in txt2img", () => emit("use", panel.dataset.run)),
-      compare: button("Compare before/after", () => {
-        emit("ask", `runs/${encodeURIComponent(panel.dataset.run ?? "")}/compare`);
-      }),
+      buttons: element("div", "buttons"),
+      sheet: element("div", "sheet"),
     };
     parts.chart.id = "dreambooth_chart";
-    const buttons = element("div", "buttons", parts.use, parts.compare);
     panel.replaceChildren(
       element("div", "head", parts.title, stop),
-      parts.text, parts.bar, parts.problem, parts.ratings, buttons, parts.chart, parts.warnings,
-      parts.samples,
+      parts.text, parts.bar, parts.problem, parts.ratings, parts.buttons, parts.sheet, parts.chart,
+      parts.warnings,
     );
     return parts;
   }
 
-  /** @param {any} job */
-  function pictures(job) {
-    const { samples } = /** @type {Record<string, HTMLElement>} */ (parts);
-    if (samples.dataset.job !== String(job.id)) samples.replaceChildren();
-    samples.dataset.job = String(job.id);
-    for (const sample of job.kind === "train" ? job.samples.slice(samples.children.length) : []) {
-      const image = picture(job.name, "sample", sample.id, job.id);
-      image.title = sample.prompt;
-      samples.append(element("figure", "picture", image, `step ${sample.step}`));
-    }
+  /** Show what can be done with the result of the job that has ended. */
+  function showActions() {
+    const isRun = job?.end && ["train", "compare"].includes(job.kind);
+    const run = isRun && runs.find(({ name }) => name === job.name);
+    const shown = /** @type {Record<string, HTMLElement>} */ (parts);
+    shown?.buttons.replaceChildren(...(run ? dreamboothDom.actions(run) : []));
   }
 
-  /**
-   * @param {any} job
-   * @returns {string}
-   */
-  function lineOf(job) {
+  /** @returns {string} */
+  function lineOf() {
     if (job.end) return job.end.text;
     const count = job.total && job.text !== "Training" ? ` ${job.done} of ${job.total}` : "";
     return job.progress && job.text === "Training" ? job.progress : `${job.text}${count}`;
@@ -63,7 +56,7 @@
 
   document.addEventListener("dreambooth:state", (event) => {
     const panel = document.getElementById("dreambooth_live");
-    const job = /** @type {CustomEvent} */ (event).detail;
+    job = /** @type {CustomEvent} */ (event).detail;
     if (!panel) return;
     const shown = parts && panel.contains(parts.title) ? parts : build(panel);
     const state = job ? (job.end?.state ?? "running") : "idle";
@@ -71,16 +64,15 @@
     shown.stop.hidden = state !== "running";
     shown.stop.toggleAttribute("disabled", Boolean(job?.stopping));
     shown.bar.hidden = state !== "running";
-    shown.use.hidden = shown.compare.hidden = !job?.end?.usable;
+    if (state === "running" || state === "idle") shown.buttons.replaceChildren();
     if (!job) {
       shown.text.textContent = "Add photos, write the prompts and click Train.";
       return;
     }
-    panel.dataset.run = job.name;
     /** @type {keyof typeof TITLES} */
     const kind = job.kind;
     shown.title.textContent = `${TITLES[kind]} ${job.name}`;
-    shown.text.textContent = lineOf(job);
+    shown.text.textContent = lineOf();
     shown.fill.style.width = job.total ? `${(100 * job.done) / job.total}%` : "0";
     shown.warnings.replaceChildren(
       ...job.warnings.map((/** @type {string} */ text) => element("li", "warning", text)),
@@ -88,8 +80,13 @@
     shown.ratings.replaceChildren(
       ...job.ratings.map((/** @type {string} */ text) => element("li", "rating", text)),
     );
-    pictures(job);
+    dreamboothDom.showSheet(shown.sheet, job.name, job.sheet, job.id);
     emit("losses", kind === "train" ? job.losses : []);
+  });
+
+  document.addEventListener("dreambooth:runs", (event) => {
+    runs = /** @type {CustomEvent} */ (event).detail.runs;
+    showActions();
   });
 
   for (const name of ["problem", "lost"]) {

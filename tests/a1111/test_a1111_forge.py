@@ -308,9 +308,17 @@ def test_images_before_and_after_are_compared(host, context):
     address = loss.get_attribute("src")
     page.click("#dreambooth_runs details[open] button:has-text('Compare')")
     wait_for_end(page, "Comparing before/after: cat")
-    loaded = "[...document.querySelectorAll('#dreambooth_runs img')].every(i => i.naturalWidth)"
-    wait_until(page, lambda: page.get_by_text("After", exact=True).count(), "the images")
+    loaded = "[...document.querySelectorAll('#dreambooth_result img')].every(i => i.naturalWidth)"
+    for panel in ("live", "runs"):
+        after = page.locator(f"#dreambooth_{panel} .dreambooth-row figure:has-text('after')")
+        wait_until(page, lambda after=after: after.count() == 3, "the images")
     wait_until(page, lambda: page.evaluate(loaded), "loaded images")
+    assert "step 0" in page.inner_text("#dreambooth_runs details[open]")
+    column = "[...document.querySelectorAll('#dreambooth_result > *')]"
+    lefts = page.evaluate(f"{column}.map(part => part.getBoundingClientRect().left)")
+    higher = "(panel => panel.scrollHeight > panel.clientHeight)"
+    assert page.evaluate(f"{higher}(document.querySelector('#dreambooth_result'))")
+    assert len(set(lefts)) == 1, lefts  # one column, also where it is higher than the window
     assert (
         loss.get_attribute("src") != address
     )  # with the same address a browser may show a cached image
