@@ -11,10 +11,12 @@ from ..trainer.prompts.lists import PROMPT_LISTS
 
 __all__ = [
     "ADVANCED",
+    "ASIDE",
     "CLASS_IMAGES",
     "EXAMPLES",
     "FAMILY_PRESETS",
     "FILE_TYPES",
+    "INPUTS",
     "LEARNING",
     "OWN_PROMPTS",
     "PATHS",
@@ -38,12 +40,15 @@ PHOTOS = ("crop_mode", "resolution")
 CLASS_IMAGES = ("num_class_images", "prior_loss_weight")
 LEARNING = ("max_train_steps", "learning_rate", "rank", "seed", "train_text_encoder")
 BASIC = (*WORDS, *PHOTOS, *CLASS_IMAGES, *LEARNING)
+FIRST = ("uploads", "folder", "base", "name")  # inputs that precede the settings
+ASIDE = ("preset", "word", "noun")  # fields that only help to fill in the others
 SETTINGS: dict[str, Setting] = {spec.name: spec for _, spec in all_settings()}
 ADVANCED = {
     name: [s.name for s in settings_of(group) if s.name not in NOT_SHOWN | set(BASIC)]
     for name, group in GROUPS.items()
 }
 SHOWN = (*BASIC, *(name for names in ADVANCED.values() for name in names))
+INPUTS = (*FIRST, *SHOWN)
 TITLES = {
     "model": "Model",
     "instance": "Photos",

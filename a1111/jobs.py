@@ -54,14 +54,17 @@ class Job:
     Args:
         name: name of the run, or of what is generated.
         order: the order for the worker.
+        heard: what a resumed run has reported before.
     """
 
-    def __init__(self, kind: Kind, name: str, order: orders.Order) -> None:
+    def __init__(
+        self, kind: Kind, name: str, order: orders.Order, heard: View | None = None
+    ) -> None:
         self.kind: Kind = kind
         self.name, self.order = name, order
         self.began = time.time()
         self.text = "Starting …"
-        self.heard = View()
+        self.heard = heard or View()
         self.last: Last | None = None
         self.stopping = False
         self.has_device = False

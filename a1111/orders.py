@@ -19,9 +19,11 @@ from ..trainer.files.network import lies_in
 from ..trainer.files.own import remove
 from ..trainer.model_files.identify import require_base, usual_side
 from ..trainer.prompts.identifiers import noun_of, own_words
+from ..trainer.runs.events import read_events
 from ..trainer.runs.orders import Compare, MakeClassImages, RateWords, Train
 from ..trainer.runs.origin import own_config
 from ..trainer.runs.run import Run
+from ..trainer.runs.view import View
 from .fields import PATHS, SETTINGS, WORDS
 from .jobs import Job
 from .reach import Reach
@@ -171,7 +173,7 @@ def train_job(form: Form, places: Places) -> Job:
     run = Run(new_folder(places.runs, name))
     output = str(folder / f"{run.folder.name}.safetensors")  # with the run's number
     config = replace(config, result=replace(config.result, output=output))
-    return training(run, config, resume=False)
+    return training(run, config)
 
 
 def resume_job(run: Run, places: Places) -> Job:
@@ -180,11 +182,20 @@ def resume_job(run: Run, places: Places) -> Job:
     Raises:
         ConfigError: the run holds links, or was made elsewhere and names files outside of the host.
     """
-    return training(run, own_config(run, places.contain, PUT_HERE), resume=True)
+    config = own_config(run, places.contain, PUT_HERE)
+    return training(run, config, earlier(run))
 
 
-def training(run: Run, config: Config, *, resume: bool) -> Job:
-    return Job("train", run.folder.name, Train(str(run.folder), config.to_dict(), resume))
+def earlier(run: Run) -> View:
+    """Return the losses and samples of a run so far; the rest is reported once more."""
+    view = View.of(read_events(run.events))
+    return View(steps=view.steps, samples=view.samples)
+
+
+def training(run: Run, config: Config, heard: View | None = None) -> Job:
+    """Return the job that trains a new run, or resumes one that has reported something before."""
+    order = Train(str(run.folder), config.to_dict(), resume=heard is not None)
+    return Job("train", run.folder.name, order, heard)
 
 
 def class_images_job(form: Form, places: Places) -> Job:

@@ -19,6 +19,7 @@ from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
 from .places import checkpoints, places, result_folders, runs_folder
+from .refill import run_contents
 
 __all__ = ["add_routes", "check_key", "new_key"]
 
@@ -84,7 +85,10 @@ def add_routes(demo: Any, app: FastAPI) -> None:
 
     depends = [Depends(sees_page)]
     app.add_api_route(f"{PREFIX}/key", key, methods=["GET"], dependencies=depends)
-    answers = {"state": state, "runs": runs, "runs/{run}/{kind}/{name}": picture}
+    answers = {
+        "state": state, "runs": runs, "runs/{run}/settings": settings,
+        "runs/{run}/{kind}/{name}": picture,
+    }  # fmt: skip
     for path, answer in answers.items():
         depends = [Depends(admitted)]
         app.add_api_route(f"{PREFIX}/{path}", answer, methods=["GET"], dependencies=depends)
@@ -122,6 +126,14 @@ def runs() -> dict[str, Any]:
     running = job.name if job and job.kind == "train" else None
     views = history.run_views(runs_folder(), running, result_folders(), checkpoints())
     return {"runs": views, "missing": environment.missing()}
+
+
+def settings(run: str) -> dict[str, Any]:
+    """Return the contents of the fields that train a run once more, or why there are none."""
+    try:
+        return {"contents": run_contents(history.find_run(runs_folder(), run), places())}
+    except ConfigError as error:
+        return {"error": str(error)}
 
 
 def picture(run: str, kind: str, name: str) -> FileResponse:

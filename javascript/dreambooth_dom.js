@@ -1,6 +1,8 @@
 // Elements and events for the tab's other scripts; the host loads scripts in alphabetical order.
 // @ts-check
 const dreamboothDom = (() => {
+  const ANSWER_MS = 20000;
+
   /**
    * @param {string} tag
    * @param {string} name
@@ -39,6 +41,26 @@ const dreamboothDom = (() => {
   }
 
   /**
+   * Ask one of the tab's routes; where the host refuses the page, the error is `refused`.
+   * @param {string} path
+   * @param {"GET" | "POST"} method
+   * @returns {Promise<any>}
+   */
+  async function ask(path, method = "GET") {
+    const headers = {
+      "X-DreamBooth-Key": document.getElementById("dreambooth_live")?.dataset.key ?? "",
+    };
+    const response = await fetch(`dreambooth/${path}`, {
+      method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    if (response.ok) return response.json();
+    if (response.status === 403) {
+      throw Object.assign(new Error((await response.json()).detail), { refused: true });
+    }
+    throw new Error(`The host answered with status ${response.status}. Reload the page.`);
+  }
+
+  /**
    * Called by gradio when a button is clicked: put the page's key before the other inputs.
    * @param {unknown} _key
    * @param {unknown[]} inputs
@@ -57,5 +79,5 @@ const dreamboothDom = (() => {
 
   /** @type {Record<string, any>} - what other scripts add */
   const others = {};
-  return Object.assign(others, { element, button, picture, withKey, emit });
+  return Object.assign(others, { element, button, picture, ask, withKey, emit });
 })();

@@ -1,32 +1,15 @@
 // Polls the host for the current job, and passes it to the tab's other scripts as document events.
 // @ts-check
 (() => {
-  const { emit } = dreamboothDom;
+  const { ask, emit } = dreamboothDom;
   const BUSY_MS = 1000;
   const IDLE_MS = 3000;
-  const ANSWER_MS = 20000;
   const LOST = "The host is not responding; trying again. Training continues or has been saved.";
-  class Refused extends Error {}
   let seen = "";
   /** @type {number | undefined} */
   let timer;
 
   const panel = () => document.getElementById("dreambooth_live");
-
-  /**
-   * @param {string} path
-   * @param {"GET" | "POST"} method
-   * @returns {Promise<any>}
-   */
-  async function ask(path, method = "GET") {
-    const headers = { "X-DreamBooth-Key": panel()?.dataset.key ?? "" };
-    const response = await fetch(`dreambooth/${path}`, {
-      method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    if (response.ok) return response.json();
-    if (response.status === 403) throw new Refused((await response.json()).detail);
-    throw new Error(`The host answered with status ${response.status}. Reload the page.`);
-  }
 
   /** Ask for the page's key once; it is not in the page, which another site might read. */
   async function getKey() {
@@ -54,7 +37,8 @@
         if (job && !job.end) wait = BUSY_MS;
       }
     } catch (error) {
-      emit("lost", error instanceof Refused ? error.message : LOST);
+      const { refused, message } = /** @type {any} */ (error);
+      emit("lost", refused ? message : LOST);
     }
     window.clearTimeout(timer);
     timer = window.setTimeout(poll, wait);

@@ -19,6 +19,7 @@
     if (run.comparable) {
       made.push(button("Compare before/after", () => emit("ask", `${path}/compare`)));
     }
+    made.push(button("Load these settings", () => emit("load", run.name)));
     return made;
   }
 

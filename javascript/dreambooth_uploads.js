@@ -98,10 +98,23 @@
     do await tick();
     while (sending() || document.querySelector("#dreambooth_report .pending"));
     if (change !== changes) return [];
+    dreamboothDom.emit("problem", "");
     if (input()) return [{ __type__: "update", value: [], visible: false }, ""];
     document.getElementById("dreambooth_look")?.click();
     return [];
   }
 
-  Object.assign(dreamboothDom, { photosChanged });
+  /**
+   * Return whether the host still has all files of a list, as the field holds it.
+   * @param {any[] | null | undefined} files
+   */
+  async function areThere(files) {
+    const found = (files ?? []).map(async ({ name, path }) => {
+      const answer = await fetch(`file=${path ?? name}`, { method: "HEAD" });
+      return answer.ok;
+    });
+    return found.length > 0 && (await Promise.all(found)).every(Boolean);
+  }
+
+  Object.assign(dreamboothDom, { photosChanged, areThere, isSending: sending });
 })();

@@ -16,7 +16,9 @@ from tests.a1111.test_a1111_forge import HOSTS, LONG, MODELS, NO_BROWSER
 from tests.helpers.webui_host import FORGE, WebUIServer, browser
 from tests.helpers.webui_page import (
     SMALL,
+    cannot_train,
     choose,
+    content,
     fill,
     hold_events,
     hold_uploads,
@@ -79,7 +81,7 @@ def times(folder: Path, pattern: str) -> dict[Path, int]:
 def test_a_host_without_checkpoints_says_where_to_put_one(host, page, folder):
     base_is_described(page, "Put one into models/Stable-diffusion")
     fill(page, folder=folder, instance_prompt="a photo of sks dog", name="dog", **SMALL)
-    assert "No checkpoint found. Put" in refusal(page, "train")
+    cannot_train(page, "To train, add a base checkpoint.")
     assert not host.runs.exists()
 
 
@@ -100,7 +102,15 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
 
 def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
     assert "class_prompt is empty" in refusal(page, "suggest")
-    fill(page, class_prompt="a photo of a dog")
+    fill(page, instance_prompt="", word="sks", noun="dog")
+    wait_until(page, lambda: content(page, "class_prompt") == "a photo of a dog", "the prompts")
+    wait_until(page, lambda: not page.is_visible("#dreambooth_answer"), "no message that is over")
+    assert content(page, "instance_prompt") == "a photo of sks dog"
+    fill(page, instance_prompt="my sks dog", noun="owl")
+    wait_until(
+        page, lambda: content(page, "class_prompt") == "a photo of an owl", "the other class"
+    )
+    assert content(page, "instance_prompt") == "my sks dog"
     page.click("#dreambooth_suggest")
     wait_for_end(page, "Rating words")
     own, *proposed = page.locator(".dreambooth-rating").all_inner_texts()
@@ -134,7 +144,8 @@ def test_buttons_wait_for_photos_that_are_uploading(host, page, photos):
     uploads = hold_uploads(again)
     again.set_input_files("#dreambooth_uploads input", sorted(photos.iterdir()))
     wait_until(again, lambda: uploads, "the upload's begin")
-    for button in ("train", "look", "make"):
+    cannot_train(again, "photos are still uploading")
+    for button in ("look", "make"):
         again.click(f"#dreambooth_{button}")
         again.wait_for_selector("#dreambooth_live p:has-text('still uploading')")
         again.evaluate("document.querySelector('#dreambooth_live p').textContent = ''")
@@ -184,6 +195,13 @@ def test_a_preset_fills_in_immediately_and_an_unknown_one_changes_nothing(host, 
         choose(again, "preset", preset)
         again.wait_for_timeout(500)
         assert steps.input_value() == str(number)
+        assert f"Steps {number}" in again.inner_text("#dreambooth_goal")
+    fill(again, max_train_steps=900)
+    changed = again.locator("#dreambooth_differs")
+    wait_until(again, lambda: changed.inner_text() == "Changed since the preset: Steps.", "marks")
+    assert again.locator("#dreambooth_max_train_steps[data-differs]").count() == 1
+    fill(again, max_train_steps=1200)
+    wait_until(again, lambda: changed.inner_text() == "", "no marks")
     again.fill("#dreambooth_preset input", "nonsense")
     again.locator("#dreambooth_preset input").blur()
     again.wait_for_timeout(1000)

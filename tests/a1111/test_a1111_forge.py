@@ -21,7 +21,9 @@ from tests.helpers.webui_host import A1111, FORGE, PACK, WebUIServer, browser, l
 from tests.helpers.webui_models import save_for_a1111, save_for_forge
 from tests.helpers.webui_page import (
     SMALL,
+    cannot_train,
     choose,
+    content,
     fill,
     give_photos,
     hold_events,
@@ -123,9 +125,7 @@ def test_the_tab_has_a_field_for_every_setting_and_none_is_kept(host, context):
     assert "SD 1.x checkpoint" in page.inner_text("#dreambooth_about")
     kept = json.loads((host.data / "ui-config.json").read_text("utf-8"))
     assert not [name for name in kept if name.lower().startswith("dreambooth")]
-    page.click("#dreambooth_train")  # with nothing chosen
-    page.wait_for_selector("#dreambooth_answer .dreambooth-problem")
-    assert "photos" in page.inner_text("#dreambooth_answer")
+    cannot_train(page, "add your photos and an instance prompt.")
     page.close()
 
 
@@ -205,9 +205,7 @@ def test_a_training_survives_a_reload_stops_and_resumes(host, context, photos):
     seen = wait_for_step(page)
 
     other = open_tab(context, host)
-    other.click("#dreambooth_train")
-    other.wait_for_selector("#dreambooth_answer .dreambooth-problem")
-    assert "is already running" in other.inner_text("#dreambooth_answer")
+    cannot_train(other, "“dog” is running")
     other.close()
 
     account = {"Authorization": "Basic bWU6c2VjcmV0"}
@@ -220,15 +218,25 @@ def test_a_training_survives_a_reload_stops_and_resumes(host, context, photos):
     wait_for_step(page, beyond=seen)
     page.wait_for_selector("#dreambooth_live .dreambooth-picture img")
     wait_until(page, lambda: page.locator("#dreambooth_chart polyline").count(), "a loss curve")
+    wait_until(page, lambda: content(page, "name") == "dog", "the form as it was")
+    assert content(page, "instance_prompt") == PROMPT
+    assert reported(page, list(photos.iterdir())) or page.wait_for_selector(".dreambooth-report")
     page.click("#dreambooth_live button:has-text('Stop')")
     wait_for_state(page, "stopped")
     stopped = int(re.findall(r"step (\d+)", live(page))[0])
     assert stopped > seen
     assert list(host.loras.glob("dog-step*.safetensors"))
 
-    page.click("#dreambooth_runs summary:has-text('dog')")
-    page.click("#dreambooth_runs button:has-text('Resume')")
+    fill(page, name="other", instance_prompt="", max_train_steps=1)
+    cannot_train(page, "an instance prompt")
+    page.click("#dreambooth_live button:has-text('Load these settings')")
+    wait_until(page, lambda: content(page, "max_train_steps") == str(LONG), "the run's settings")
+    assert (content(page, "name"), content(page, "instance_prompt")) == ("dog", PROMPT)
+    assert Path(content(page, "folder")).is_relative_to(host.runs)
+    assert page.locator("#dreambooth_runs summary").count() == 1
+    page.click("#dreambooth_live button:has-text('Resume')")
     assert wait_for_step(page, beyond=stopped) > stopped
+    assert "step 1\n" in page.inner_text("#dreambooth_chart")
     page.click("#dreambooth_live button:has-text('Stop')")
     wait_for_state(page, "stopped")
     assert unhurt(page)

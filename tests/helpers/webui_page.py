@@ -42,6 +42,17 @@ def fill(page: Page, **values: object) -> None:
         field.blur()
 
 
+def content(page: Page, name: str) -> str:
+    """What a field holds."""
+    return page.locator(f"#dreambooth_{name}").locator("textarea, input").first.input_value()
+
+
+def cannot_train(page: Page, reason: str) -> None:
+    """Train says why it cannot be pressed."""
+    wait_until(page, lambda: reason in page.inner_text("#dreambooth_waits"), reason)
+    assert page.is_disabled("#dreambooth_train")
+
+
 def live(page: Page) -> str:
     return page.inner_text("#dreambooth_live")
 

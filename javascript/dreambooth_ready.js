@@ -1,0 +1,66 @@
+// Says why Train cannot be pressed yet, and hides the answer to a click once it is out of date.
+// @ts-check
+(() => {
+  const CLICKED = "#dreambooth_train, #dreambooth_make, #dreambooth_suggest";
+  const READ_MS = 2000;
+  let clicked = -READ_MS;
+  /** @type {Record<string, any>} */
+  let form = {};
+  /** @type {any} */
+  let job;
+
+  /** @returns {string} why a training cannot start */
+  function reason() {
+    if (job && !job.end) return `“${job.name}” is running. Wait until it finishes, or stop it.`;
+    if (dreamboothDom.isSending()) return "The photos are still uploading.";
+    const photos = form.uploads?.length || form.folder?.trim();
+    const missing = [];
+    if (!photos) missing.push("your photos");
+    if (!form.base) missing.push("a base checkpoint");
+    if (!form.instance_prompt?.trim()) missing.push("an instance prompt");
+    return missing.length ? `To train, add ${missing.join(" and ")}.` : "";
+  }
+
+  function show() {
+    const train = document.getElementById("dreambooth_train");
+    const waits = document.getElementById("dreambooth_waits");
+    if (!train || !waits) return;
+    const text = reason();
+    if (waits.textContent !== text) waits.textContent = text;
+    waits.setAttribute("role", "status");
+    train.setAttribute("aria-describedby", waits.id);
+    train.toggleAttribute("disabled", Boolean(text));
+    train.title = text;
+  }
+
+  const answer = () => document.getElementById("dreambooth_answer");
+
+  document.addEventListener("dreambooth:form", (event) => {
+    form = /** @type {CustomEvent} */ (event).detail;
+    // What was typed just before the click is read just after it.
+    if (performance.now() - clicked > READ_MS) answer()?.setAttribute("data-over", "");
+    show();
+  });
+
+  document.addEventListener("dreambooth:state", (event) => {
+    const now = /** @type {CustomEvent} */ (event).detail;
+    if (job && (job.id !== now?.id || Boolean(job.end) !== Boolean(now?.end))) {
+      answer()?.setAttribute("data-over", "");
+    }
+    job = now;
+    show();
+  });
+
+  document.addEventListener(
+    "click",
+    ({ target }) => {
+      if (!(/** @type {Element} */ (target).closest?.(CLICKED))) return;
+      clicked = performance.now();
+      answer()?.removeAttribute("data-over");
+    },
+    true,
+  );
+
+  // An upload that begins or ends changes nothing that the other events tell.
+  window.setInterval(show, 500);
+})();
