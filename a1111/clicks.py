@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from ..trainer.errors import ConfigError
 from . import fields, orders
-from .device import WebUI
+from .device import WebUI, gpu_gib
+from .fit import fit_text
 from .jobs import JOBS
 from .orders import Form
 from .page_data import problem
 from .places import places, uploaded_file
 from .routes import check_key
 
-__all__ = ["look", "start_class_images", "start_identifiers", "start_training"]
+__all__ = ["look", "predict_memory", "start_class_images", "start_identifiers", "start_training"]
 
+PLANNING = threading.Lock()  # one prediction at a time: each starts a process
 PROGRESS = gr.Progress()  # as a default, gradio passes it in and shows it
 
 
@@ -48,6 +52,18 @@ def look(progress: Any = PROGRESS, key: object = None, *values: Any) -> tuple[An
     except ConfigError as error:
         return gr.update(value=[], visible=False), problem(error)
     return gr.update(value=list(found.crops), visible=True), found.report
+
+
+def predict_memory(key: object, *values: Any) -> str:
+    """Return whether the training would fit; "" while a job runs, which needs the memory itself."""
+    if JOBS.running:
+        return ""
+    try:
+        config = orders.train_config(read_form(key, values), places())
+        with PLANNING:
+            return f"<p>{escape(fit_text(config, gpu_gib()))}</p>"
+    except ConfigError as error:
+        return problem(error)
 
 
 def start_training(key: object, *values: Any) -> str:

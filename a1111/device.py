@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import torch
 from modules import devices, scripts, sd_models, ui_extra_networks
 from modules.call_queue import queue_lock
 
 from .jobs import JOBS, Job
 
-__all__ = ["Guard", "WebUI", "model_loaded"]
+__all__ = ["Guard", "WebUI", "gpu_gib", "model_loaded"]
 
 POLL_SEC = 0.2
 
@@ -60,6 +61,14 @@ def unload() -> None:
     if model := sd_models.model_data.sd_model:
         sd_models.unload_model_weights(model)
     devices.torch_gc()
+
+
+def gpu_gib() -> float | None:
+    """Return the GPU's memory in GiB once the host's model is unloaded; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    return (free + torch.cuda.memory_reserved()) / 1024**3
 
 
 def restore() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..trainer.config.config import GROUPS, all_settings
 from ..trainer.config.fields import to_field
 from ..trainer.config.presets import PRESETS
@@ -27,6 +29,7 @@ __all__ = [
     "TITLES",
     "WORDS",
     "label",
+    "labelled",
     "listed_prompts",
     "preset_fields",
 ]
@@ -59,6 +62,9 @@ TITLES = {
     "result": "Saving",
 }
 LABELS = {
+    "base": "Base checkpoint",
+    "instance_images": "Photos",
+    "output": "Name of the result",
     "instance_prompt": "Instance prompt (with trigger word)",
     "num_class_images": "Number of class images",
     "max_train_steps": "Steps",
@@ -78,10 +84,29 @@ OWN_PROMPTS = "own prompts"
 FAMILY_PRESETS = {name: family.preset for name, family in FAMILIES.items()}
 
 
+# The name of a setting in a message: its first word, with "_" in it, or as a flag; not in a path.
+MENTION = re.compile(
+    r"""^[a-z]+(?=[ ](?:is|has|['"]))
+    |(?<![\w./\\'"<-])(?:--[a-z0-9]+(?:-[a-z0-9]+)*|[a-z0-9]+(?:_[a-z0-9]+)+)
+    (?![\w/\\'">=-]|\.\w)""",
+    re.VERBOSE,
+)
+
+
 def label(name: str) -> str:
     """Return the label of a setting's field."""
     words = name.removeprefix("class_").removeprefix("sample_") if name not in WORDS else name
     return LABELS.get(name, words.replace("_", " ").capitalize().replace("Lr ", "LR "))
+
+
+def labelled(text: str) -> str:
+    """Return a message with the labels of the tab's fields in place of the names of settings."""
+
+    def in_words(found: re.Match[str]) -> str:
+        name = found[0].removeprefix("--").replace("-", "_")
+        return f"“{label(name)}”" if name in SETTINGS else found[0]
+
+    return MENTION.sub(in_words, text)
 
 
 def listed_prompts() -> dict[str, str]:

@@ -18,6 +18,8 @@ from ..trainer.runs.events import Failed
 from ..trainer.runs.history import PastRun, past_run, runs_in
 from ..trainer.runs.run import Run
 from ..trainer.runs.wording import end_text
+from .fields import labelled
+from .report_page import has_report
 from .sheet import run_sheet
 
 __all__ = ["find_run", "pictures", "run_views"]
@@ -73,13 +75,14 @@ def run_view(
     return {
         "name": run.folder.name,
         "state": state,
-        "text": end_text(past.end, resume="") if isinstance(past.end, Failed) else "",
+        "text": labelled(end_text(past.end, resume="")) if isinstance(past.end, Failed) else "",
         "step": past.step,
         "steps": values.get("max_train_steps", 0),
         "base": Path(str(values.get("base", ""))).stem,
         **use_of(past, values, listed),
         "resumable": state not in ("running", "finished"),
         **images_of(run, values),
+        "report": has_report(run),
     }
 
 

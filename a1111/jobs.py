@@ -19,6 +19,7 @@ from ..trainer.runs.run import Run
 from ..trainer.runs.view import View
 from ..trainer.runs.wording import SAVING, end_text, progress_text, rating_text, warning_text
 from ..trainer.runs.worker import Worker
+from .fields import labelled
 from .sheet import job_sheet
 
 __all__ = ["JOBS", "Host", "Job", "Jobs"]
@@ -121,7 +122,9 @@ class Job:
             "progress": progress_text(heard.progress) if heard.progress else "",
             "losses": thinned(heard.points("loss")),
             "sheet": job_sheet(list(heard.samples.values())),
-            "warnings": [warning_text(warning) for warning in list(heard.warnings.values())],
+            "warnings": [
+                labelled(warning_text(warning)) for warning in list(heard.warnings.values())
+            ],
             "ratings": [rating_text(rating) for rating in list(heard.ratings)],
             "end": None if self.last is None else end_view(self.last, self.kind),
         }
@@ -140,7 +143,7 @@ def end_view(last: Last, kind: Kind) -> dict[str, Any]:
     text = end_text(last, resume=RESUME if kind == "train" else "")
     return {
         "state": last.name,
-        "text": f"{text} {DONE[kind]}".strip() if done else text,
+        "text": f"{text} {DONE[kind]}".strip() if done else labelled(text),
     }
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "identifiers_job",
     "instance_config",
     "resume_job",
+    "train_config",
     "train_job",
 ]
 
@@ -155,6 +156,20 @@ def train_job(form: Form, places: Places) -> Job:
     Raises:
         ConfigError: a field is missing or invalid.
     """
+    config = train_config(form, places)
+    output = Path(config.result.output)
+    run = Run(new_folder(places.runs, output.stem))
+    numbered = str(output.with_name(f"{run.folder.name}.safetensors"))  # with the run's number
+    config = replace(config, result=replace(config.result, output=numbered))
+    return training(run, config)
+
+
+def train_config(form: Form, places: Places) -> Config:
+    """Return the config of a training.
+
+    Raises:
+        ConfigError: a field is missing or invalid.
+    """
     from ..trainer.photos.folder import find_photos  # here, to keep the host's start fast
 
     name = form.name.strip().removesuffix(".safetensors")
@@ -170,10 +185,7 @@ def train_job(form: Form, places: Places) -> Job:
         }
     )
     find_photos(config.concepts[0].instance.instance_images)
-    run = Run(new_folder(places.runs, name))
-    output = str(folder / f"{run.folder.name}.safetensors")  # with the run's number
-    config = replace(config, result=replace(config.result, output=output))
-    return training(run, config)
+    return config
 
 
 def resume_job(run: Run, places: Places) -> Job:

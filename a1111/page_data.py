@@ -45,5 +45,5 @@ def shown(value: object) -> str:
 
 
 def problem(error: object) -> str:
-    """Return an error as HTML, escaped."""
-    return f"<p class='dreambooth-problem'>{escape(str(error))}</p>"
+    """Return an error as HTML, escaped, with the labels of fields in place of settings' names."""
+    return f"<p class='dreambooth-problem'>{escape(fields.labelled(str(error)))}</p>"

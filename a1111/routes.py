@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from modules import shared
 
 from ..trainer.environment import environment
@@ -15,11 +15,15 @@ from ..trainer.errors import ConfigError
 from ..trainer.runs.history import past_run
 from . import history
 from .device import WebUI
+from .fields import labelled
 from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
 from .orders import compare_job, resume_job
 from .places import checkpoints, places, result_folders, runs_folder
 from .refill import run_contents
+from .report_page import HEADERS as REPORT_HEADERS
+from .report_page import report_page
+from .settings_file import file_contents, file_text
 
 __all__ = ["add_routes", "check_key", "new_key"]
 
@@ -87,12 +91,15 @@ def add_routes(demo: Any, app: FastAPI) -> None:
     app.add_api_route(f"{PREFIX}/key", key, methods=["GET"], dependencies=depends)
     answers = {
         "state": state, "runs": runs, "runs/{run}/settings": settings,
-        "runs/{run}/{kind}/{name}": picture,
+        "runs/{run}/report": report, "runs/{run}/{kind}/{name}": picture,
     }  # fmt: skip
     for path, answer in answers.items():
         depends = [Depends(admitted)]
         app.add_api_route(f"{PREFIX}/{path}", answer, methods=["GET"], dependencies=depends)
-    requests = {"stop": stop, "runs/{run}/resume": resume, "runs/{run}/compare": compare}
+    requests = {
+        "stop": stop, "runs/{run}/resume": resume, "runs/{run}/compare": compare,
+        "settings/save": save_settings, "settings/read": read_settings,
+    }  # fmt: skip
     for path, do in requests.items():
         depends = [Depends(from_page)]
         app.add_api_route(f"{PREFIX}/{path}", do, methods=["POST"], dependencies=depends)
@@ -133,7 +140,33 @@ def settings(run: str) -> dict[str, Any]:
     try:
         return {"contents": run_contents(history.find_run(runs_folder(), run), places())}
     except ConfigError as error:
-        return {"error": str(error)}
+        return {"error": labelled(str(error))}
+
+
+async def save_settings(request: Request) -> dict[str, Any]:
+    """Return the text of a file with the contents of the form."""
+    try:
+        return {"text": file_text(dict((await request.json())["contents"]))}
+    except ConfigError as error:
+        return {"error": labelled(str(error))}
+
+
+async def read_settings(request: Request) -> dict[str, Any]:
+    """Return the contents of the form for the text of a file."""
+    try:
+        return {"contents": file_contents(str((await request.json())["text"]), places())}
+    except ConfigError as error:
+        return {"error": labelled(str(error))}
+
+
+def report(run: str, request: Request) -> HTMLResponse:
+    """Return the report of a run that was trained here."""
+    try:
+        found = history.find_run(runs_folder(), run)
+        page = report_page(found, request.query_params.get("key", ""))
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error
+    return HTMLResponse(page, headers=HEADERS | REPORT_HEADERS)
 
 
 def picture(run: str, kind: str, name: str) -> FileResponse:
@@ -178,5 +211,5 @@ def start(make_job: Callable[[], Job]) -> dict[str, str]:
     try:
         JOBS.start(make_job, WebUI())
     except ConfigError as error:
-        return {"error": str(error)}
+        return {"error": labelled(str(error))}
     return {}

@@ -8,7 +8,7 @@ import gradio as gr
 
 from . import fields
 from .bases import connect_bases
-from .clicks import look, start_class_images, start_identifiers, start_training
+from .clicks import look, predict_memory, start_class_images, start_identifiers, start_training
 from .form import kept
 from .layout import advanced_groups, model_group, photo_group, settings_group
 from .page_data import page_data
@@ -18,6 +18,7 @@ from .routes import new_key
 __all__ = ["make_tab"]
 
 PANEL = '<div id="dreambooth_{}"></div>'
+HIDDEN = ("read", "put", "plan")  # buttons that the page's scripts click, for what gradio can do
 WITH_KEY = "dreamboothDom.withKey"  # puts the page's key before the inputs
 
 
@@ -31,6 +32,7 @@ def make_tab() -> list[tuple[Any, str, str]]:
                 found |= photo_group() | model_group() | settings_group()
                 with kept(gr.Accordion("Advanced", open=False, elem_id="dreambooth_advanced")):
                     found |= advanced_groups()
+                kept(gr.HTML(PANEL.format("file")))
             with gr.Column(scale=5, elem_id="dreambooth_result"):
                 found |= result_column()
         connect(found)
@@ -43,13 +45,13 @@ def result_column() -> dict[str, Any]:
     """Return the button and the answer of a training, with the page's panels."""
     train = kept(gr.Button("Train", variant="primary", elem_id="dreambooth_train"))
     kept(gr.HTML(PANEL.format("waits")))
+    fit = kept(gr.HTML("", elem_id="dreambooth_fit"))
     answer = kept(gr.HTML("", elem_id="dreambooth_answer"))
     for panel in ("live", "runs"):
         kept(gr.HTML(PANEL.format(panel)))
     kept(gr.HTML(page_data()))
-    # Clicked by the page's scripts, to read the fields and to fill them in.
-    hidden = {name: kept(gr.Button(name, elem_id=f"dreambooth_{name}")) for name in ("read", "put")}
-    return {"train": train, "answer": answer, **hidden}
+    hidden = {name: kept(gr.Button(name, elem_id=f"dreambooth_{name}")) for name in HIDDEN}
+    return {"train": train, "fit": fit, "answer": answer, **hidden}
 
 
 def connect(found: dict[str, Any]) -> None:
@@ -61,6 +63,7 @@ def connect(found: dict[str, Any]) -> None:
     starts = {"train": start_training, "suggest": start_identifiers, "make": start_class_images}
     for name, start in starts.items():
         found[name].click(start, inputs, [found["answer"]], _js=WITH_KEY)
+    found["plan"].click(predict_memory, inputs, [found["fit"]], _js=WITH_KEY)
     connect_page(found)
 
 

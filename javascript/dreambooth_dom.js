@@ -41,17 +41,32 @@ const dreamboothDom = (() => {
   }
 
   /**
+   * Create a link to a run's report, with the page's key.
+   * @param {string} run
+   */
+  function reportLink(run) {
+    const key = document.getElementById("dreambooth_live")?.dataset.key ?? "";
+    const made = /** @type {HTMLAnchorElement} */ (element("a", "button", "Report"));
+    made.href = `dreambooth/runs/${encodeURIComponent(run)}/report?${new URLSearchParams({ key })}`;
+    made.target = "_blank";
+    made.rel = "noopener";
+    return made;
+  }
+
+  /**
    * Ask one of the tab's routes; where the host refuses the page, the error is `refused`.
    * @param {string} path
    * @param {"GET" | "POST"} method
+   * @param {unknown} content
    * @returns {Promise<any>}
    */
-  async function ask(path, method = "GET") {
+  async function ask(path, method = "GET", content = undefined) {
     const headers = {
       "X-DreamBooth-Key": document.getElementById("dreambooth_live")?.dataset.key ?? "",
     };
     const response = await fetch(`dreambooth/${path}`, {
       method, headers, cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS),
+      body: content && JSON.stringify(content),
     });
     if (response.ok) return response.json();
     if (response.status === 403) {
@@ -79,5 +94,5 @@ const dreamboothDom = (() => {
 
   /** @type {Record<string, any>} - what other scripts add */
   const others = {};
-  return Object.assign(others, { element, button, picture, ask, withKey, emit });
+  return Object.assign(others, { element, button, picture, reportLink, ask, withKey, emit });
 })();

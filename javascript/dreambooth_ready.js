@@ -1,8 +1,15 @@
-// Says why Train cannot be pressed yet, and hides the answer to a click once it is out of date.
+// Says why Train cannot be pressed yet and whether the training fits into memory, and hides the
+// answer to a click once it is out of date.
 // @ts-check
 (() => {
   const CLICKED = "#dreambooth_train, #dreambooth_make, #dreambooth_suggest";
   const READ_MS = 2000;
+  const PLAN_MS = 2500;
+  const NO_MEMORY = ["name", "word", "noun", "instance_prompt", "preset", "learning_rate", "seed"];
+  let planned = ""; // what was asked about last
+  let waited = ""; // what will be asked about soon
+  /** @type {number | undefined} */
+  let timer;
   let clicked = -READ_MS;
   /** @type {Record<string, any>} */
   let form = {};
@@ -33,10 +40,30 @@
     train.title = text;
   }
 
+  /** Ask whether the training fits, once nothing that matters for it has changed for a while. */
+  function plan() {
+    const now = JSON.stringify(form, (name, value) => (NO_MEMORY.includes(name) ? null : value));
+    const fit = document.getElementById("dreambooth_fit");
+    if (now === planned || now === waited) return;
+    window.clearTimeout(timer);
+    fit?.setAttribute("data-over", "");
+    waited = "";
+    if (reason()) return;
+    waited = now;
+    timer = window.setTimeout(() => {
+      waited = "";
+      if (reason()) return;
+      planned = now;
+      fit?.removeAttribute("data-over");
+      document.getElementById("dreambooth_plan")?.click();
+    }, PLAN_MS);
+  }
+
   const answer = () => document.getElementById("dreambooth_answer");
 
   document.addEventListener("dreambooth:form", (event) => {
     form = /** @type {CustomEvent} */ (event).detail;
+    plan();
     // What was typed just before the click is read just after it.
     if (performance.now() - clicked > READ_MS) answer()?.setAttribute("data-over", "");
     show();
@@ -48,6 +75,7 @@
       answer()?.setAttribute("data-over", "");
     }
     job = now;
+    plan();
     show();
   });
 

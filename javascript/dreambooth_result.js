@@ -2,7 +2,7 @@
 // a table.
 // @ts-check
 (() => {
-  const { element, button, picture, emit } = dreamboothDom;
+  const { element, button, picture, reportLink, emit } = dreamboothDom;
 
   /** @param {any} run */
   const isUsable = (run) => Boolean(run.prompt || run.checkpoint);
@@ -19,6 +19,7 @@
     if (run.comparable) {
       made.push(button("Compare before/after", () => emit("ask", `${path}/compare`)));
     }
+    if (run.report) made.push(reportLink(run.name));
     made.push(button("Load these settings", () => emit("load", run.name)));
     return made;
   }

@@ -101,7 +101,7 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
 
 
 def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
-    assert "class_prompt is empty" in refusal(page, "suggest")
+    assert "“Class prompt” is empty" in refusal(page, "suggest")
     fill(page, instance_prompt="", word="sks", noun="dog")
     wait_until(page, lambda: content(page, "class_prompt") == "a photo of a dog", "the prompts")
     wait_until(page, lambda: not page.is_visible("#dreambooth_answer"), "no message that is over")
@@ -123,7 +123,7 @@ def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
 
 def test_a_number_that_cannot_be_read_is_not_taken_for_none(host, page):
     fill(page, snr_gamma="")
-    assert "snr_gamma is 'empty or not a number'" in refusal(page, "train")
+    assert "“Min-SNR gamma” is 'empty or not a number'" in refusal(page, "train")
     fill(page, snr_gamma=0)
 
 
@@ -225,7 +225,7 @@ def test_a_host_that_does_not_respond_is_asked_again(host, page):
 
 
 def test_class_images_that_the_button_makes_are_used_by_the_training(host, page, folder):
-    assert "class_prompt is empty" in refusal(page, "make")
+    assert "“Class prompt” is empty" in refusal(page, "make")
     fill(page, class_prompt="a photo of a dog", num_class_images=2, class_inference_steps=2)
     page.click("#dreambooth_make")
     wait_until(page, lambda: "will reuse these class images" in live(page), "class images")

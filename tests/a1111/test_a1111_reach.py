@@ -242,11 +242,11 @@ def test_others_name_only_folders_that_the_host_hands_out(far_host, secret, phot
         for button in ("look", "train"):
             _, answer = tab.click(button, key, folder=str(folder), **PROMPTS)
             assert "--gradio-allowed-path" in answer and CAPTION not in answer, folder
-    for name in ("class_images", "vae"):
+    for name, label in (("class_images", "Class image folder"), ("vae", "VAE file")):
         for button in ("train", "make"):
             values = {"folder": str(own), name: str(secret / "photo_1.png"), **PROMPTS}
             _, answer = tab.click(button, key, **values)
-            assert f"{name} " in answer and "--gradio-allowed-path" in answer, (name, button)
+            assert f"“{label}” " in answer and "--gradio-allowed-path" in answer, (name, button)
     assert not far_host.runs.exists()
 
 
