@@ -19,6 +19,7 @@ from ..trainer.runs.history import PastRun, past_run, runs_in
 from ..trainer.runs.run import Run
 from ..trainer.runs.wording import end_text
 from .fields import labelled
+from .kept import kept_steps
 from .report_page import has_report
 from .sheet import run_sheet
 
@@ -83,7 +84,13 @@ def run_view(
         "resumable": state not in ("running", "finished"),
         **images_of(run, values),
         "report": has_report(run),
+        "kept": [] if running or past.result_kind != "lora" else kept(past),
     }
+
+
+def kept(past: PastRun) -> list[int]:
+    """Return the steps whose LoRA can be taken; that of the last step is the result."""
+    return [step for step in kept_steps(past.run, past.result) if step != past.step]
 
 
 def images_of(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:

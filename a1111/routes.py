@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -13,11 +14,13 @@ from modules import shared
 from ..trainer.environment import environment
 from ..trainer.errors import ConfigError
 from ..trainer.runs.history import past_run
+from ..trainer.runs.run import Run
 from . import history
 from .device import WebUI
 from .fields import labelled
 from .gate import Gate, Site, matches
 from .jobs import JOBS, Job
+from .kept import take_lora
 from .orders import compare_job, resume_job
 from .places import checkpoints, places, result_folders, runs_folder
 from .refill import run_contents
@@ -98,6 +101,7 @@ def add_routes(demo: Any, app: FastAPI) -> None:
         app.add_api_route(f"{PREFIX}/{path}", answer, methods=["GET"], dependencies=depends)
     requests = {
         "stop": stop, "runs/{run}/resume": resume, "runs/{run}/compare": compare,
+        "runs/{run}/take/{step}": take,
         "settings/save": save_settings, "settings/read": read_settings,
     }  # fmt: skip
     for path, do in requests.items():
@@ -191,6 +195,32 @@ async def stop() -> dict[str, str]:
 def resume(run: str) -> dict[str, str]:
     """Resume a stopped run."""
     return start(lambda: resume_job(history.find_run(runs_folder(), run), places()))
+
+
+def take(run: str, step: int) -> dict[str, str]:
+    """Write the LoRA of a kept checkpoint into the host's folder."""
+    try:
+        found, result = kept(run)
+        path = take_lora(found, step, result)
+    except ConfigError as error:
+        return {"error": labelled(str(error))}
+    WebUI().refresh()
+    return {"note": f"Saved {path.name}."}
+
+
+def kept(run: str) -> tuple[Run, Path]:
+    """Return a run that is not being trained, and its newest LoRA.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = history.find_run(runs_folder(), run)
+    past = past_run(found, result_folders())
+    if JOBS.running and JOBS.running.name == run:
+        raise ConfigError(f"{run!r:.99} is running.", "Wait until it finishes, or stop it.")
+    if past.result is None or past.result_kind != "lora":
+        raise ConfigError(f"{run!r:.99} has no LoRA.", "Train it again.")
+    return found, past.result
 
 
 def compare(run: str) -> dict[str, str]:

@@ -25,10 +25,12 @@
     const names = page().names;
     const values = Object.fromEntries(names.map((name, i) => [name, contents[i]]));
     const now = JSON.stringify(values);
-    if (now === last) return [];
-    last = now;
-    if (restored) sessionStorage.setItem(STORED, now);
-    emit("form", JSON.parse(now));
+    if (now !== last) {
+      last = now;
+      if (restored) sessionStorage.setItem(STORED, now);
+      emit("form", JSON.parse(now));
+    }
+    emit("read", undefined);
     return [];
   }
 

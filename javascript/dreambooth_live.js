@@ -89,12 +89,15 @@
     showActions();
   });
 
-  for (const name of ["problem", "lost"]) {
+  for (const name of ["problem", "note", "lost"]) {
     document.addEventListener(`dreambooth:${name}`, (event) => {
       const text = /** @type {CustomEvent} */ (event).detail;
       const panel = document.getElementById("dreambooth_live");
       const shown = parts ?? (panel && build(panel));
-      if (shown) shown[name === "lost" ? "text" : "problem"].textContent = text;
+      const line = shown?.[name === "lost" ? "text" : "problem"];
+      if (!line) return;
+      line.textContent = text;
+      line.classList.toggle("dreambooth-note", name === "note");
     });
   }
 })();

@@ -48,6 +48,8 @@
     try {
       const answer = await ask(/** @type {CustomEvent} */ (event).detail, "POST");
       emit("problem", answer.error ?? "");
+      if (answer.note) emit("note", answer.note);
+      seen = "";
     } catch (error) {
       emit("problem", String(error));
     }

@@ -3,14 +3,13 @@
 // @ts-check
 (() => {
   const CLICKED = "#dreambooth_train, #dreambooth_make, #dreambooth_suggest";
-  const READ_MS = 2000;
   const PLAN_MS = 2500;
   const NO_MEMORY = ["name", "word", "noun", "instance_prompt", "preset", "learning_rate", "seed"];
   let planned = ""; // what was asked about last
   let waited = ""; // what will be asked about soon
   /** @type {number | undefined} */
   let timer;
-  let clicked = -READ_MS;
+  let clicked = false;
   /** @type {Record<string, any>} */
   let form = {};
   /** @type {any} */
@@ -64,9 +63,12 @@
   document.addEventListener("dreambooth:form", (event) => {
     form = /** @type {CustomEvent} */ (event).detail;
     plan();
-    // What was typed just before the click is read just after it.
-    if (performance.now() - clicked > READ_MS) answer()?.setAttribute("data-over", "");
+    if (!clicked) answer()?.setAttribute("data-over", "");
     show();
+  });
+
+  document.addEventListener("dreambooth:read", () => {
+    clicked = false;
   });
 
   document.addEventListener("dreambooth:state", (event) => {
@@ -83,8 +85,10 @@
     "click",
     ({ target }) => {
       if (!(/** @type {Element} */ (target).closest?.(CLICKED))) return;
-      clicked = performance.now();
       answer()?.removeAttribute("data-over");
+      if (dreamboothDom.isSending()) return;
+      clicked = true; // what was typed before the click may be read only now
+      document.getElementById("dreambooth_read")?.click();
     },
     true,
   );

@@ -19,6 +19,9 @@
     if (run.comparable) {
       made.push(button("Compare before/after", () => emit("ask", `${path}/compare`)));
     }
+    for (const step of run.kept) {
+      made.push(button(`Save LoRA of step ${step}`, () => emit("ask", `${path}/take/${step}`)));
+    }
     if (run.report) made.push(reportLink(run.name));
     made.push(button("Load these settings", () => emit("load", run.name)));
     return made;
