@@ -49,13 +49,21 @@
     waited = "";
     if (reason()) return;
     waited = now;
-    timer = window.setTimeout(() => {
-      waited = "";
-      if (reason()) return;
-      planned = now;
-      fit?.removeAttribute("data-over");
-      document.getElementById("dreambooth_plan")?.click();
-    }, PLAN_MS);
+    timer = window.setTimeout(ask, PLAN_MS);
+  }
+
+  function ask() {
+    const fit = document.getElementById("dreambooth_fit");
+    if (fit?.querySelector(".pending")) {
+      timer = window.setTimeout(ask, PLAN_MS); // Forge's gradio ignores a click meanwhile
+      return;
+    }
+    const now = waited;
+    waited = "";
+    if (reason()) return;
+    planned = now;
+    fit?.removeAttribute("data-over");
+    document.getElementById("dreambooth_plan")?.click();
   }
 
   const answer = () => document.getElementById("dreambooth_answer");

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.a1111.test_a1111_forge_keys import host_param
+from tests.helpers.axe import axe_skip_reason, serious_faults
 from tests.helpers.comfy_host import browser_skip_reason, users_env
 from tests.helpers.webui_host import A1111, FORGE, PACK, WebUIServer, browser, logged_in
 from tests.helpers.webui_models import save_for_a1111, save_for_forge
@@ -269,6 +270,18 @@ def test_the_host_generates_with_the_result(host, context, dog_photos):
     page.close()
 
 
+@pytest.mark.skipif(axe_skip_reason() is not None, reason=axe_skip_reason() or "")
+def test_axe_finds_no_serious_fault_in_the_tab(host, context, photos):
+    page = open_tab(context, host)
+    give_photos(page, photos)
+    fill(page, **SMALL, word="sks", noun="dog")
+    page.click("#dreambooth_runs summary:has-text('cat')")
+    page.wait_for_selector("#dreambooth_runs details[open] img")
+    page.wait_for_timeout(1000)
+    assert serious_faults(page, "#tab_dreambooth") == []
+    page.close()
+
+
 def test_the_host_draws_with_a_checkpoint_that_was_trained(host, context, dog_photos):
     page = open_tab(context, host)
     before = host.draw("a dog")
@@ -322,7 +335,7 @@ def test_images_before_and_after_are_compared(host, context):
         wait_until(page, lambda after=after: after.count() == 3, "the images")
     wait_until(page, lambda: page.evaluate(loaded), "loaded images")
     assert "step 0" in page.inner_text("#dreambooth_runs details[open]")
-    column = "[...document.querySelectorAll('#dreambooth_result > *')]"
+    column = "[...document.querySelectorAll('#dreambooth_result > *')].filter(e => e.offsetParent)"
     lefts = page.evaluate(f"{column}.map(part => part.getBoundingClientRect().left)")
     higher = "(panel => panel.scrollHeight > panel.clientHeight)"
     assert page.evaluate(f"{higher}(document.querySelector('#dreambooth_result'))")
