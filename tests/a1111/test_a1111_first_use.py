@@ -210,6 +210,24 @@ def test_a_preset_fills_in_immediately_and_an_unknown_one_changes_nothing(host, 
     again.close()
 
 
+def test_settings_are_saved_to_a_file_and_loaded_from_it(host, page, tmp_path):
+    again = open_tab(page.context, host)
+    file, panel = tmp_path / "settings.json", "#dreambooth_file"
+    fill(again, max_train_steps=77, instance_prompt="a photo of sks dog")
+    with again.expect_download() as download:
+        again.click(f"{panel} button:has-text('Save')")
+    download.value.save_as(file)
+    assert json.loads(file.read_text("utf-8"))["max_train_steps"] == 77
+    fill(again, max_train_steps=1, instance_prompt="")
+    again.set_input_files(f"{panel} input", file)
+    wait_until(again, lambda: content(again, "max_train_steps") == "77", "the settings")
+    assert content(again, "instance_prompt") == "a photo of sks dog"
+    file.write_text('{"rank": "many"}')
+    again.set_input_files(f"{panel} input", file)
+    wait_until(again, lambda: "“LoRA rank” is 'many'" in live(again), "what is wrong")
+    again.close()
+
+
 def test_a_host_that_does_not_respond_is_asked_again(host, page):
     again = page.context.new_page()
     again.add_init_script(

@@ -247,7 +247,9 @@ def test_a_training_survives_a_reload_stops_and_resumes(host, context, photos):
 def test_the_host_generates_with_the_result(host, context, dog_photos):
     page = open_tab(context, host)
     give_photos(page, dog_photos)
-    fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT)
+    fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT, save_every=2)
+    fit = page.locator("#dreambooth_fit")
+    wait_until(page, lambda: "this computer's memory: about" in fit.inner_text(), "a plan")
     page.click("#dreambooth_train")
     wait_for_end(page, "Training cat")
     screenshot(page, host)
@@ -335,6 +337,15 @@ def test_images_before_and_after_are_compared(host, context):
         wait_until(page, lambda after=after: after.count() == 3, "the images")
     wait_until(page, lambda: page.evaluate(loaded), "loaded images")
     assert "step 0" in page.inner_text("#dreambooth_runs details[open]")
+    page.click("#dreambooth_live button:has-text('Save LoRA of step 4')")
+    wait_until(page, lambda: "Saved cat-step00000004" in live(page), "the LoRA of a kept step")
+    assert (host.loras / "cat-step00000004.safetensors").is_file()
+    with page.expect_popup() as opened:
+        page.click("#dreambooth_live a:has-text('Report')")
+    opened.value.wait_for_load_state()
+    shown = "[...document.images].every(image => image.naturalWidth) && document.images.length"
+    assert opened.value.evaluate(shown) and unhurt(opened.value)
+    opened.value.close()
     column = "[...document.querySelectorAll('#dreambooth_result > *')].filter(e => e.offsetParent)"
     lefts = page.evaluate(f"{column}.map(part => part.getBoundingClientRect().left)")
     higher = "(panel => panel.scrollHeight > panel.clientHeight)"
