@@ -106,11 +106,12 @@ def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
     wait_until(page, lambda: content(page, "class_prompt") == "a photo of a dog", "the prompts")
     wait_until(page, lambda: not page.is_visible("#dreambooth_answer"), "no message that is over")
     assert content(page, "instance_prompt") == "a photo of sks dog"
-    fill(page, instance_prompt="my sks dog", noun="owl")
-    wait_until(
-        page, lambda: content(page, "class_prompt") == "a photo of an owl", "the other class"
-    )
-    assert content(page, "instance_prompt") == "my sks dog"
+    fill(page, instance_prompt="a picture of sks dog", noun="owl")
+    for noun in ("an owl", "a dog"):
+        prompt = f"a photo of {noun}"
+        wait_until(page, lambda prompt=prompt: content(page, "class_prompt") == prompt, prompt)
+        fill(page, noun="dog")
+    assert content(page, "instance_prompt") == "a picture of sks dog"  # which was edited
     page.click("#dreambooth_suggest")
     wait_for_end(page, "Rating words")
     own, *proposed = page.locator(".dreambooth-rating").all_inner_texts()
