@@ -408,12 +408,13 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     view = json.loads(json.dumps(job.view()))
     assert view["end"]["state"] == "finished", view["end"]
     assert [step for step, _ in view["losses"]] == [1, 2, 3]
-    assert [sample["step"] for sample in view["samples"]] == [0, 2, 3]
+    (row,) = view["sheet"]
+    assert [cell["label"] for cell in row["cells"]] == ["step 0", "step 2", "step 3"]
     assert host.log == ["taken", "returned", "refreshed"]
     (shown,) = history.run_views(places.runs, None, [places.loras], {})
     assert shown["prompt"] == "a photo of sks dog <lora:dog:1>"
-    steps = ["step_000000_0", "step_000002_0", "step_000003_0"]
-    assert shown["pictures"]["sample"] == steps
+    assert shown["sheet"] == view["sheet"] and shown["loss"] and shown["report"]
+    assert row["prompt"] == "a photo of sks dog"
     lora = past_run(history.find_run(places.runs, "dog"), [places.loras]).result
     assert lora == places.loras / "dog.safetensors"
     compare = orders.compare_job(Run(places.runs / "dog"), lora, places)
@@ -421,9 +422,12 @@ def test_a_training_reports_everything_and_leaves_a_lora(places, photos):
     wait(compare)
     assert compare.last.name == "finished", compare.last
     found = history.pictures(Run(places.runs / "dog"))
-    assert len(found["before"]) == len(found["after"]) == orders.COMPARED
+    assert len(found["before"]) == len(found["after"]) == 3
     pair = [next(iter(found[kind].values())).read_bytes() for kind in ("before", "after")]
     assert pair[0] != pair[1]
+    (shown,) = history.run_views(places.runs, None, [places.loras], {})
+    assert [cell["label"] for cell in shown["sheet"][0]["cells"]] == ["step 0", "step 2", "step 3"]
+    assert compare.view()["sheet"] == shown["sheet"][1:]
 
 
 def test_class_images_generated_in_advance_are_reused_by_the_training(places, photos):
