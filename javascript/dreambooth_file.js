@@ -3,8 +3,6 @@
 (() => {
   const { element, button, emit } = dreamboothDom;
   const NAME = "dreambooth-settings.json";
-  /** @type {Record<string, any>} */
-  let form = {};
 
   /** @param {() => Promise<string | undefined>} act - returns what went wrong */
   async function tell(act) {
@@ -16,7 +14,7 @@
   }
 
   async function save() {
-    const { uploads, folder, ...contents } = form;
+    const { uploads, folder, ...contents } = await dreamboothDom.contents();
     const { text, error } = await dreamboothDom.ask("settings/save", "POST", { contents });
     if (error) return error;
     const link = document.createElement("a");
@@ -53,8 +51,7 @@
     panel.replaceChildren(element("div", "buttons", ...buttons), chosen);
   }
 
-  document.addEventListener("dreambooth:form", (event) => {
-    form = /** @type {CustomEvent} */ (event).detail;
+  document.addEventListener("dreambooth:form", () => {
     const panel = document.getElementById("dreambooth_file");
     if (panel && !panel.childElementCount) build(panel);
   });

@@ -34,6 +34,18 @@
     return [];
   }
 
+  /** Return the contents of the form as they are now; during an upload, as they were before it. */
+  async function contents() {
+    if (!dreamboothDom.isSending()) {
+      const done = new Promise((resolve) => {
+        document.addEventListener("dreambooth:read", resolve, { once: true });
+      });
+      press("read");
+      await done;
+    }
+    return JSON.parse(last || "{}");
+  }
+
   /** Called by gradio: return what to put into the fields. */
   function put() {
     const given = wanted;
@@ -92,5 +104,5 @@
     }
   });
 
-  Object.assign(dreamboothDom, { page, read, put, fill, restore });
+  Object.assign(dreamboothDom, { page, read, put, fill, restore, contents });
 })();
