@@ -14,7 +14,7 @@ from ..trainer.runs.run import Run
 from .fields import PATHS, SETTINGS, SHOWN
 from .orders import Places
 
-__all__ = ["run_contents"]
+__all__ = ["contents", "run_contents"]
 
 
 def run_contents(run: Run, places: Places) -> dict[str, Any]:

@@ -27,6 +27,8 @@ __all__ = [
     "GROUPS",
     "Config",
     "all_settings",
+    "flatten",
+    "parse_document",
     "placed_text",
     "read_config_file",
     "read_group",
