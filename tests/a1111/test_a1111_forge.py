@@ -248,7 +248,7 @@ def test_the_host_generates_with_the_result(host, context, dog_photos):
     page = open_tab(context, host)
     give_photos(page, dog_photos)
     fill(page, **SMALL, instance_prompt=PROMPT, name="cat", max_train_steps=SHORT, save_every=2)
-    fit = page.locator("#dreambooth_fit")
+    fit = page.locator("#dreambooth_fit").first
     wait_until(page, lambda: "this computer's memory: about" in fit.inner_text(), "a plan")
     page.click("#dreambooth_train")
     wait_for_end(page, "Training cat")
