@@ -23,17 +23,9 @@ from .settings import Setting, check_value, nearest, parse_value, settings_of
 from .trained import TrainedConfig
 
 __all__ = [
-    "CONCEPTS",
-    "GROUPS",
-    "Config",
-    "all_settings",
-    "flatten",
-    "parse_document",
-    "placed_text",
-    "read_config_file",
-    "read_group",
-    "with_place",
-]
+    "CONCEPTS", "GROUPS", "Config", "all_settings", "flatten", "parse_document", "placed_text",
+    "read_config_file", "read_group", "with_place",
+]  # fmt: skip
 
 MAX_CONFIG_BYTES = 10_000_000
 MAX_CONCEPTS = 100
