@@ -20,7 +20,7 @@ from .wires import ClassImages, InstanceSet, require_kind
 
 __all__ = ["NODES"]
 
-PRESET_HELP = "Fills in the settings that are left at their defaults. " + " ".join(
+PRESET_HELP = "Fills in the fields here and on the connected nodes. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
 FILLED_HELP = "Set by the page once it shows a preset's values: what it shows is trained, as it is."
