@@ -107,7 +107,7 @@ function watch(node) {
   const opened = () => {
     if (!fieldOf(node, FILLED).value) fillDefaults(node);
     former = preset.value;
-    mark(node);
+    if (node.graph) mark(node); // else it is marked when it is added
   };
   after(node, "onConfigure", () => queueMicrotask(opened));
 }
@@ -121,6 +121,7 @@ app.registerExtension({
     if (node.comfyClass === TRAIN) watch(node);
     const markAll = () => nodesOf(node.graph, TRAIN).forEach(mark);
     for (const field of node.widgets ?? []) after(field, "callback", markAll);
-    after(node, "onConnectionsChange", () => queueMicrotask(markAll));
+    for (const change of ["onAdded", "onConnectionsChange"])
+      after(node, change, () => queueMicrotask(markAll));
   },
 });
