@@ -11,22 +11,27 @@ from comfy_api.latest import io
 
 from ..trainer.config.concept import PriorConfig
 from ..trainer.config.config import read_group
-from ..trainer.config.fields import from_field
+from ..trainer.config.fields import from_field, to_field
 from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.photos.class_set import ClassSet, class_set
 from . import places
-from .base import Wires, find_base, usual_side
+from .base import Wires, family_of, find_base, usual_side
+from .checks import check_trainings
 from .class_sets import complete, report_text, shaping_settings
 from .fields import CLASS_SETTINGS, SETTINGS, chosen_inputs
-from .inputs import ClassSetType, setting_input
+from .inputs import ClassSetType, InstanceSetType, setting_input
 from .page import Page
 from .pictures import read_tensors, write_picture
 from .sampling import Drawer, Sampler, sampler_inputs
-from .wires import ClassImages
+from .wires import ClassImages, InstanceSet, require_kind
 
 __all__ = ["NODES"]
 
+PHOTOS_HELP = (
+    "From Load Instance Images: the class images get its class prompt and resolution, and the ones "
+    "here do not count."
+)
 SHOWN = 16  # images in the preview and output; all of them could be gigabytes
 
 
@@ -48,6 +53,7 @@ class GenerateClassImages(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="VAE of the base model."),
                 *(setting_input(SETTINGS[at], name) for name, at in CLASS_SETTINGS.items()),
                 *sampler_inputs(),
+                InstanceSetType.Input("instance_set", optional=True, tooltip=PHOTOS_HELP),
             ],
             outputs=[
                 ClassSetType.Output(display_name="class set", tooltip="For DreamBooth Train."),
@@ -58,9 +64,18 @@ class GenerateClassImages(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, clip: Any, vae: Any, sampler_name: str, scheduler: str, **settings: Any
+        cls,
+        model: Any,
+        clip: Any,
+        vae: Any,
+        sampler_name: str,
+        scheduler: str,
+        instance_set: InstanceSet | None = None,
+        **settings: Any,
     ) -> io.NodeOutput:
-        prior, side = read_settings(settings)
+        prior, side = read_settings({**settings, **of_photos(instance_set)})
+        graph, node = cls.hidden.prompt, cls.hidden.unique_id
+        check_trainings(graph, node, prior.class_prompt, family_of(model))
         side = side or usual_side(model)
         sampler = Sampler(
             sampler_name,
@@ -70,14 +85,32 @@ class GenerateClassImages(io.ComfyNode):
             side,
             side,
         )
-        wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
-        base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
+        wires, page = Wires(model, clip, vae), Page(node)
+        base = find_base(wires, graph, node)
         how = {**asdict(sampler), "clip_layer": clip.layer_idx}
         images = class_set(places.cache_folder(), shaping_settings(prior, base.shaping, how))
         report = report_text(images, prior.num_class_images)
         page.text(report)
         draw_missing(images, prior, wires, sampler, page)
         return result(images, prior.num_class_images, report)
+
+
+def of_photos(photos: InstanceSet | None) -> dict[str, Any]:
+    """Return the inputs that the photos on the wire bring, which are then asked only once.
+
+    Raises:
+        ConfigError: they have no class prompt, or another node is connected.
+    """
+    if photos is None:
+        return {}
+    require_kind(InstanceSet, "instance_set", photos)
+    if not photos.class_prompt.strip():
+        raise ConfigError(
+            "The class prompt of Load Instance Images is empty.",
+            'Name the class there, as in "a photo of a dog".',
+        )
+    side = to_field(SETTINGS["resolution"], photos.config.resolution)
+    return {"class_prompt": photos.class_prompt, "resolution": side}
 
 
 def read_settings(given: Mapping[str, Any]) -> tuple[PriorConfig, int | None]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import comfy.model_management as mm
 import comfy.utils
-from PIL import Image
 
 from ..trainer.runs import events, orders
 from ..trainer.runs.view import View
 from ..trainer.runs.wording import SAVING
 from ..trainer.runs.worker import Worker
+from . import places
 from .page import Page
 
 __all__ = ["STOP_SEC", "follow"]
@@ -21,7 +20,6 @@ __all__ = ["STOP_SEC", "follow"]
 POLL_SEC = 0.2
 STOP_SEC = 600  # time to save when stopping; after that the worker is killed
 TEXT_SEC = 0.25  # between updates of the progress text
-PREVIEW_PX = 512
 
 
 def follow(
@@ -78,7 +76,7 @@ class Display:
         if isinstance(event, (events.Progress, events.Status)):
             self.state()
         elif isinstance(event, events.Sample):
-            self.sample(event)
+            self.page.picture(places.page_image(Path(event.path)))
         elif isinstance(event, events.Warning) and event.message not in self.seen:
             self.page.note("warn", event.message, event.hint)
 
@@ -90,12 +88,3 @@ class Display:
             self.page.text(view.line)
         if view.total:
             self.bar.update_absolute(view.done, view.total)
-
-    def sample(self, event: events.Sample) -> None:
-        with suppress(OSError):  # training continues without the preview
-            self.preview(Path(event.path))
-
-    def preview(self, path: Path) -> None:
-        with Image.open(path) as picture:
-            preview = ("JPEG", picture.convert("RGB"), PREVIEW_PX)
-        self.bar.update_absolute(self.bar.current, preview=preview)

@@ -9,7 +9,7 @@ from typing import Any
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import settings_key
 
-__all__ = ["Prompt", "straight_wires", "wires_key"]
+__all__ = ["Prompt", "link_of", "straight_wires", "wires_key"]
 
 Prompt = Mapping[str, Mapping[str, Any]]  # node id -> {"class_type": ..., "inputs": {...}}
 FileStamp = Callable[[str], Any]

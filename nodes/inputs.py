@@ -15,6 +15,7 @@ from .fields import SETTINGS
 __all__ = [
     "ClassSetType",
     "InstanceSetType",
+    "PhotosType",
     "ResultType",
     "advanced_inputs",
     "setting_input",
@@ -23,7 +24,9 @@ __all__ = [
 
 InstanceSetType = io.Custom("DREAMBOOTH_INSTANCE_SET")
 ClassSetType = io.Custom("DREAMBOOTH_CLASS_SET")
+PhotosType = io.Custom("DREAMBOOTH_PHOTOS")  # web/photos.js has the widget
 ResultType = io.Custom("DREAMBOOTH_RESULT")
+RATE_STEP = 1e-6  # the page shows as many digits as a step has; 5e-6 is a usual rate
 
 
 def setting_inputs(names: Iterable[str]) -> list[Any]:
@@ -63,7 +66,7 @@ def number_input(spec: Setting, name: str, shown: dict[str, Any]) -> Any:
         if name == "seed":
             shown["control_after_generate"] = False  # a new seed would train again
         return io.Int.Input(name, step=spec.multiple_of or 1, **shown)
-    step = float_step(spec.default)
+    step = RATE_STEP if spec.name.endswith("learning_rate") else float_step(spec.default)
     return io.Float.Input(name, step=step, round=step / 100, **shown)
 
 

@@ -11,26 +11,22 @@ from ..trainer.config.concept import InstanceConfig
 from ..trainer.config.config import CONCEPTS, Config
 from ..trainer.config.fields import from_field
 from ..trainer.config.names import check_file_stem
-from ..trainer.config.presets import PRESETS, preset_values
 from ..trainer.config.settings import settings_of
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import settings_key
-from .fields import FROM_WIRES, SETTINGS, TRAIN_SETTINGS, check_choice
+from .checks import require_same_class
+from .fields import FROM_WIRES, SETTINGS
 from .wires import Base, ClassImages, InstanceSet
 
 __all__ = [
-    "NO_PRESET",
     "RESUME",
     "START_OVER",
     "fingerprint",
     "make_config",
     "output_path",
-    "preset_differences",
     "setting_values",
-    "with_preset",
 ]
 
-NO_PRESET = "none"
 RESUME, START_OVER = "resume", "start over"
 WITHOUT_EFFECT = {  # on the result
     "gradient_checkpointing",
@@ -45,32 +41,6 @@ WITHOUT_EFFECT = {  # on the result
 def setting_values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the node's inputs as values of settings, not yet checked."""
     return {name: from_field(SETTINGS[name], value) for name, value in given.items()}
-
-
-def with_preset(values: Mapping[str, Any], preset: str) -> dict[str, Any]:
-    """Return the values, with a preset filling in those left at their defaults."""
-    filled = dict(values)
-    for name, value in chosen(preset).items():
-        default = SETTINGS[name].default
-        if name in TRAIN_SETTINGS and filled.get(name, default) == default:
-            filled[name] = value
-    return filled
-
-
-def preset_differences(preset: str, instance: InstanceConfig) -> list[str]:
-    """Return a sentence for each photo setting that differs from the preset."""
-    wanted = {name: value for name, value in chosen(preset).items() if hasattr(instance, name)}
-    return [
-        f"The preset suggests {name}={value}; Load Instance Images uses "
-        f"{getattr(instance, name)}, which wins."
-        for name, value in wanted.items()
-        if getattr(instance, name) not in (value, None)
-    ]
-
-
-def chosen(preset: str) -> dict[str, Any]:
-    check_choice("preset", preset, (NO_PRESET, *PRESETS))
-    return {} if preset == NO_PRESET else preset_values(preset)
 
 
 def output_path(folder: Path, output_name: str) -> Path:
@@ -135,20 +105,13 @@ def with_class_prompts(
     """Return the subjects; a single one takes over the prompt of the class images on the wire.
 
     Raises:
-        ConfigError: there are several, and the class images belong to none of them.
+        ConfigError: the class images belong to none of them.
     """
     if classes is None:
         return subjects
     prompt = classes.settings["class_prompt"]
-    if len(subjects) == 1:
-        return [replace(subjects[0], class_prompt=prompt)]
-    if not any(subject.class_prompt == prompt for subject in subjects):
-        raise ConfigError(
-            f"The class images show {prompt!r:.200}, which no Load Instance Images has as its "
-            "class_prompt.",
-            "Use the same class_prompt in Generate Class Images and in one Load Instance Images.",
-        )
-    return subjects
+    require_same_class(prompt, [subject.class_prompt for subject in subjects])
+    return [replace(subjects[0], class_prompt=prompt)] if len(subjects) == 1 else subjects
 
 
 def check_same_base(classes: ClassImages, identity: Mapping[str, str]) -> None:

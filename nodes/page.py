@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from server import PromptServer
 
@@ -13,6 +13,7 @@ __all__ = ["Page"]
 
 Severity = Literal["info", "success", "warn", "error"]
 NOTE = "dreambooth.note"  # web/notes.js shows it
+STATUS = "dreambooth.status"  # web/status.js shows it
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,23 @@ class Page:
 
     node: str
 
-    def text(self, text: str) -> None:
-        """Replace the line under the node; escaped, since the page renders it as HTML."""
+    def text(self, text: str, *, begins: bool = False, over: bool = False) -> None:
+        """Replace the line on the node.
+
+        Args:
+            begins: it is the first line of new work, so that the pictures of the former go.
+            over: it says how the node ended; else it goes when the node ends.
+        """
+        self.status(text=text, begins=begins, over=over)
+
+    def picture(self, image: Mapping[str, str]) -> None:
+        """Show an image below the line, named as the page asks for it."""
+        self.status(picture=image)
+
+    def status(self, **change: Any) -> None:
+        """Send what changes on the node."""
         server = PromptServer.instance
-        server.send_progress_text(html.escape(text, quote=False), self.node, server.client_id)
+        server.send_sync(STATUS, {"node": self.node, **change}, server.client_id)
 
     def note(self, severity: Severity, summary: str, detail: str) -> None:
         """Show a note in the corner of the page, and log it."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management as mm
-import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -18,8 +17,9 @@ from ..trainer.config.settings import check_value
 from ..trainer.errors import ConfigError
 from ..trainer.files.fingerprint import file_sha256, settings_key
 from . import places
+from .checks import check_prompts
 from .fields import PHOTO_ADVANCED, PHOTO_BASIC, SETTINGS, chosen_inputs
-from .inputs import InstanceSetType, advanced_inputs, setting_inputs
+from .inputs import InstanceSetType, PhotosType, advanced_inputs, setting_inputs
 from .page import Page
 from .pictures import to_tensor
 from .wires import InstanceSet, require_kind
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["NODES"]
 
 MAX_PHOTOS = 1000
+NO_PHOTOS = "There are no photos. Add some or set a folder."
 SHOWN = 64  # crops in the preview and output; all of them could be gigabytes
-PHOTO_HELP = "Photos of the subject. Click the button below, or drop files on the node."
+PHOTO_HELP = "Photos of the subject. Add several at once by the button, or drop them on the node."
 FOLDER_HELP = (
     "Folder of photos to use instead of uploads: a folder name in ComfyUI's input folder, or the "
     "full path of a folder that is listed in extra_model_paths.yaml."
@@ -47,10 +48,6 @@ class LoadInstanceImages(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        photos = io.Combo.Input(
-            "photos", options=uploaded_names(), upload=io.UploadType.image, tooltip=PHOTO_HELP
-        )
-        photos.extra_dict = {"allow_batch": True}
         return io.Schema(
             node_id="DreamBoothLoadInstanceImages",
             display_name="Load Instance Images",
@@ -58,7 +55,7 @@ class LoadInstanceImages(io.ComfyNode):
             description="Loads 3 to 20 photos of a subject, crops them for training and reports "
             "what could be improved.",
             inputs=[
-                photos,
+                PhotosType.Input("photos", tooltip=PHOTO_HELP),
                 io.String.Input("folder", default="", tooltip=FOLDER_HELP),
                 *setting_inputs(PHOTO_BASIC),
                 *advanced_inputs(PHOTO_ADVANCED),
@@ -79,9 +76,9 @@ class LoadInstanceImages(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, photos: Any) -> bool:
-        """Accept a list of files: naming the input here skips ComfyUI's check of its options."""
-        return True
+    def validate_inputs(cls, photos: Any = None, folder: Any = None) -> bool | str:
+        """Refuse a node without photos before any other begins; None comes over a wire."""
+        return NO_PHOTOS if photos in ("", []) and folder == "" else True
 
     @classmethod
     def fingerprint_inputs(cls, photos: Any = "", folder: Any = "", **_: Any) -> str | float:
@@ -114,6 +111,7 @@ class LoadInstanceImages(io.ComfyNode):
         if not config.instance_prompt.strip():
             hint = 'Name the subject by a rare word, as in "a photo of sks dog".'
             raise ConfigError("instance_prompt is empty.", hint)
+        check_prompts(config.instance_prompt, class_prompt)
         photo_set = load_set(config, page)
         crops = [to_tensor(crop.image) for crop in photo_set.crops]
         seen = frozenset(note.message for note in photo_set.report.warnings())
@@ -139,13 +137,6 @@ def load_set(config: InstanceConfig, page: Page) -> PhotoSet:
             page.note("warn", "Photo skipped", text)
 
 
-def uploaded_names() -> list[str]:
-    """Return the widget's options: nothing, and the images in ComfyUI's input folder."""
-    folder = Path(folder_paths.get_input_directory())
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    return ["", *folder_paths.filter_files_content_types(names, ["image"])]
-
-
 def sources(photos: Any, folder: Any) -> list[Path]:
     """Return the folder, or else the uploaded files.
 
@@ -167,13 +158,13 @@ def sources(photos: Any, folder: Any) -> list[Path]:
 
 
 def uploaded_photos(photos: Any) -> list[Path]:
-    """Return the files named by the upload widget: one name or a list of names."""
+    """Return the files that the node's photos name: one name or a list of names."""
     names = [photos] if isinstance(photos, str) else photos
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"photos is {photos!r:.80}.", "Upload photos or set a folder.")
+        raise ConfigError(f"photos is {photos!r:.80}.", "Add photos or set a folder.")
     found = [places.uploaded_file(name) for name in names if name]
     if not found:
-        raise ConfigError("There are no photos.", "Upload some or set a folder.")
+        raise ConfigError("There are no photos.", "Add some or set a folder.")
     return found
 
 

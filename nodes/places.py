@@ -111,7 +111,7 @@ def check_readable(paths: Iterable[Path]) -> None:
     if outside is not None:
         raise ConfigError(
             f"{str(outside):.300} is outside of the folders that workflows may read.",
-            "Use the upload button, or move the photos below "
+            "Add the photos on the node, or move them below "
             f"{folder_paths.get_input_directory()}. The owner of this computer can also list "
             'their folder in ComfyUI\'s extra_model_paths.yaml: a line "photos:", below it the '
             f'indented line "{LISTED}: FULL PATH"; then restart ComfyUI.',

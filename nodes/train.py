@@ -11,17 +11,19 @@ from ..trainer.config.presets import PRESETS
 from ..trainer.environment.environment import check_ready
 from ..trainer.errors import ConfigError
 from . import job, places
-from .base import Wires, find_base
+from .base import Wires, family_of, find_base
 from .fields import TRAIN_ADVANCED, TRAIN_BASIC, TRAIN_SETTINGS, chosen_inputs
 from .inputs import ClassSetType, InstanceSetType, ResultType, advanced_inputs, setting_inputs
 from .page import Page
+from .presets import NO_PRESET, OPTIONS, page_values, require_family, with_preset
 from .wires import ClassImages, InstanceSet, require_kind
 
 __all__ = ["NODES"]
 
-PRESET_HELP = "Fills in the settings that are left at their defaults. " + " ".join(
+PRESET_HELP = "Fills in the fields here and on the connected nodes. " + " ".join(
     f"{name}: {preset.help}" for name, preset in PRESETS.items()
 )
+FILLED_HELP = "Set by the page once it shows a preset's values: what it shows is trained, as it is."
 STOPPED_HELP = (
     "After a canceled run with the same inputs: resume from its last step, or start over."
 )
@@ -49,10 +51,7 @@ class DreamBoothTrain(io.ComfyNode):
                     "connected, the trainer generates class images itself when a class prompt is "
                     "set.",
                 ),
-                io.Combo.Input(
-                    "preset", options=[job.NO_PRESET, *PRESETS], default=job.NO_PRESET,
-                    tooltip=PRESET_HELP,
-                ),
+                preset_input(),
                 io.String.Input(
                     "output_name", default="my_subject",
                     tooltip="File name of the LoRA or checkpoint.",
@@ -62,6 +61,9 @@ class DreamBoothTrain(io.ComfyNode):
                     "if_stopped", options=[job.RESUME, job.START_OVER], tooltip=STOPPED_HELP
                 ),
                 *advanced_inputs(TRAIN_ADVANCED),
+                io.Boolean.Input(
+                    "preset_filled", default=False, optional=True, tooltip=FILLED_HELP
+                ),
             ],
             outputs=[
                 ResultType.Output(
@@ -108,6 +110,7 @@ class DreamBoothTrain(io.ComfyNode):
         output_name: str,
         if_stopped: str,
         class_set: ClassImages | None = None,
+        preset_filled: bool = False,
         **settings: Any,
     ) -> io.NodeOutput:
         from . import training  # here, to keep ComfyUI's start fast
@@ -117,10 +120,11 @@ class DreamBoothTrain(io.ComfyNode):
             require_kind(ClassImages, "class_set", class_set)
         check_ready()
         wires, page = Wires(model, clip, vae), Page(cls.hidden.unique_id)
-        page.text("Checking the model …")
+        require_family(preset, family_of(model))
+        page.text("Checking the model …", begins=True)
         base = find_base(wires, cls.hidden.prompt, cls.hidden.unique_id)
         own = chosen_inputs(settings, TRAIN_SETTINGS)
-        values = job.with_preset(job.setting_values(own), preset)
+        values = with_preset(job.setting_values(own), preset, shown=preset_filled)
         output = job.output_path(places.results_folder(values.get("method")), output_name)
         config = job.make_config(values, base, instance_set, class_set, output)
         training.show_notes(page, base, preset, instance_set)
@@ -128,7 +132,15 @@ class DreamBoothTrain(io.ComfyNode):
         done, report = training.finished_run(
             training.Request(config, key, instance_set, if_stopped), base, wires, page
         )
-        return training.result(done, report, page)
+        return training.result(done, report)
+
+
+def preset_input() -> Any:
+    """Return the list of presets, with the values that the page fills in."""
+    options = list(OPTIONS)
+    made = io.Combo.Input("preset", options=options, default=NO_PRESET, tooltip=PRESET_HELP)
+    made.extra_dict = {"dreambooth_presets": page_values()}
+    return made
 
 
 NODES = [DreamBoothTrain]

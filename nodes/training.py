@@ -18,10 +18,11 @@ from ..trainer.runs.worker import Worker
 from . import places
 from .base import Wires, export
 from .follow import STOP_SEC, follow
-from .job import preset_differences
 from .page import Page
 from .pictures import read_tensor
+from .presets import preset_differences
 from .prompts import trigger_prompt
+from .sheet import write_sheet
 from .task import Task, next_run
 from .wires import Base, InstanceSet, TrainedResult
 
@@ -110,8 +111,7 @@ def require_finished(last: Last, page: Page) -> None:
     """Raise the matching exception unless the run finished."""
     text = end_text(last, resume=RESUME)
     if isinstance(last, Stopped):
-        page.text(text)
-        page.note("info", "Training stopped", text)
+        page.text(text, over=True)
         raise mm.InterruptProcessingException
     if isinstance(last, Failed) and last.code == "config":
         raise ConfigError(last.message, last.hint)
@@ -119,19 +119,20 @@ def require_finished(last: Last, page: Page) -> None:
         raise TrainingFailed(text)
 
 
-def result(done: PastRun, report: str, page: Page) -> io.NodeOutput:
+def result(done: PastRun, report: str) -> io.NodeOutput:
     """Return the node's outputs and preview."""
     path = done.finished_result
     assert path is not None
     trigger = trigger_prompt(read_header(path).metadata)
-    text = f"{report} {RESULTS[done.result_kind]}: {path.name}"
-    page.text(text)
-    samples = sorted(done.run.samples.glob("*.png"))[-1:]
-    images = [places.page_image(path) for path in [*samples, done.run.loss_plot]]
+    shown = [file for file in (write_sheet(done.run), done.run.loss_plot) if file is not None]
     return io.NodeOutput(
         TrainedResult(path, done.result_kind, trigger, done.family),
         read_tensor(done.run.loss_plot),
         str(done.run.folder),
         trigger,
-        ui={"images": images, "report": [text]},
+        ui={
+            "images": [places.page_image(file) for file in shown],
+            "report": [f"{report} {RESULTS[done.result_kind]}: {path.name}"],
+            "page": [places.page_image(done.run.report)],
+        },
     )

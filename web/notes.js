@@ -3,7 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-const LIFE_MS = { info: 20000, success: 10000, warn: 20000, error: 60000 };
+const LIFE_MS = { info: 6000, success: 6000, warn: 10000, error: 20000 }; // toasts lie over the panel
 
 /**
  * @typedef {{severity: "info" | "success" | "warn" | "error", summary: string, detail: string}} Note

@@ -147,8 +147,11 @@ def notes(server: ComfyServer) -> list[Json]:
 
 
 def progress_texts(server: ComfyServer) -> list[str]:
-    binary = (event["data"] for event in server.events("binary"))
-    return [data for data in binary if data.startswith("\0\0\0\3")]
+    return [status["text"] for status in statuses(server) if "text" in status]
+
+
+def statuses(server: ComfyServer) -> list[Json]:
+    return [event["data"] for event in server.events("dreambooth.status")]
 
 
 def run_folders(server: ComfyServer) -> set[str]:
@@ -184,16 +187,11 @@ def test_the_nodes_show_what_they_made(server, trained):
 def test_progress_previews_and_the_class_images_reach_page_and_worker(server, trained):
     train_steps = [e["data"] for e in server.events("progress") if e["data"]["node"] == "train"]
     assert (3, 3) in [(data["value"], data["max"]) for data in train_steps]
-    assert any("Step 3/3, loss" in fixed(text) for text in progress_texts(server))
-    binary = [event["data"] for event in server.events("binary")]
-    assert any(data.startswith("\0\0\0\4") and '"train"' in data for data in binary)
+    assert any("Step 3/3, loss" in text for text in progress_texts(server))
+    pictures = [s["picture"] for s in statuses(server) if s["node"] == "train" and "picture" in s]
+    assert server.view(**pictures[-1]).startswith(b"\x89PNG")
     started = next(e for e in run_events(server, "dog") if e["event"] == "started")
     assert (started["num_instance_images"], started["num_class_images"]) == (3, 2)
-
-
-def fixed(text: str) -> str:
-    """Binary messages arrive as latin-1."""
-    return text.encode("latin-1").decode("utf-8", errors="replace")
 
 
 def test_the_same_inputs_use_the_finished_lora_again(server, trained):
@@ -351,7 +349,7 @@ def test_a_lora_on_the_wire_is_part_of_what_is_trained(server, trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"folder": ""}, r"There are no photos\. Upload some"),
+        ({"class_prompt": "A photo of sks dog"}, "are both 'A photo of sks dog'"),
         ({"folder": "nowhere"}, r"There is no folder .*nowhere"),
         ({"folder": "", "photos": "../../secret.png"}, "is outside"),
         ({"folder": "", "photos": "gone.png"}, r"gone\.png' is not in"),
@@ -367,6 +365,14 @@ def test_invalid_photo_inputs_are_refused_with_a_clear_message(server, changes, 
     (broken / "text.jpg").write_text("no picture")
     wanted = graph(photos=photo_node(**changes), shown=node("PreviewImage", images=["photos", 1]))
     assert re.search(message, error_of(server, wanted))
+
+
+def test_a_node_without_photos_is_refused_before_class_images_are_begun(server):
+    train = train_node(class_set=["classes", 0])
+    wanted = graph(photos=photo_node(folder=""), classes=class_node(), train=train)
+    errors = server.validate_errors(wanted)["node_errors"]["photos"]["errors"]
+    assert all("There are no photos. Add some" in error["details"] for error in errors)
+    assert "error" in server.validate_errors(wanted)  # nothing of it is run
 
 
 @pytest.mark.parametrize("name", ["../x", "CON", ""])

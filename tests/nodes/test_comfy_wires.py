@@ -11,6 +11,7 @@ from tests.helpers import comfy_host
 from tests.helpers.comfy_host import ComfyServer, Json
 from tests.nodes.test_comfy import (  # noqa: F401 - the server is a fixture
     CHECKPOINT,
+    class_node,
     error_of,
     graph,
     node,
@@ -62,3 +63,33 @@ def test_a_vae_file_on_the_wire_is_used_without_an_export(server):  # noqa: F811
     model = trained_model(server, "vae", loader=loader, train={"vae": ["loader", 0]})
     assert (model["base"], model["vae"]) == (str(checkpoint), str(file))
     assert file_sha256(file) != file_sha256(checkpoint)
+
+
+def class_sets(server: ComfyServer) -> list[Json]:  # noqa: F811
+    folder = server.base_dir / "output" / "dreambooth" / "cache" / "class_images"
+    return [json.loads(file.read_text("utf-8")) for file in folder.glob("*/set.json")]
+
+
+def test_class_images_take_their_prompt_and_size_from_the_photos(server):  # noqa: F811
+    photos = photo_node(class_prompt="a photo of a puppy")
+    classes = class_node(class_prompt="", resolution=0, instance_set=["photos", 0])
+    shown = node("PreviewImage", images=["classes", 1])
+    server.run(graph(photos=photos, classes=classes, shown=shown))
+    (made,) = (found for found in class_sets(server) if "puppy" in found["class_prompt"])
+    assert (made["width"], made["height"]) == (64, 64)
+    nameless = graph(photos=photo_node(), classes=classes, shown=shown)
+    assert "class prompt of Load Instance Images is empty" in error_of(server, nameless)
+
+
+def test_a_training_that_would_be_refused_begins_no_class_images(server):  # noqa: F811
+    before = len(class_sets(server))
+    classes, link = class_node(class_prompt="a photo of a horse"), {"class_set": ["classes", 0]}
+    photos = photo_node(class_prompt="a photo of a dog")
+    differ = graph(photos=photos, classes=classes, train=train_node(**link))
+    message = "has the class prompt 'a photo of a horse', Load Instance Images 'a photo of a dog'"
+    assert message in error_of(server, differ)
+    preset = graph(
+        photos=photo_node(), classes=classes, train=train_node(preset="sdxl-lora", **link)
+    )
+    assert "The preset sdxl-lora is for SDXL; the model is SD 1.x" in error_of(server, preset)
+    assert len(class_sets(server)) == before

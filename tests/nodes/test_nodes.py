@@ -18,7 +18,7 @@ from PIL import Image
 
 PACK = Path(__file__).parents[2]
 ALIAS = "dreambooth_pack"  # ComfyUI also loads the pack under its own name
-HOST_FREE = "class_sets fields graph job lora_fit prompts wires"
+HOST_FREE = "checks class_sets fields graph job lora_fit presets prompts wires"
 
 
 def pack_module(name: str) -> ModuleType:
@@ -33,16 +33,20 @@ def pack_module(name: str) -> ModuleType:
     return importlib.import_module(f"{ALIAS}.{name}")
 
 
+checks = pack_module("nodes.checks")
 class_sets = pack_module("nodes.class_sets")
 fields = pack_module("nodes.fields")
 graph = pack_module("nodes.graph")
 grid = pack_module("trainer.photos.pictures")
 job = pack_module("nodes.job")
 lora_fit = pack_module("nodes.lora_fit")
+presets = pack_module("nodes.presets")
+sheet = pack_module("nodes.sheet")
 task = pack_module("nodes.task")
 prompts = pack_module("nodes.prompts")
 wires = pack_module("nodes.wires")
 config = pack_module("trainer.config.config")
+config_presets = pack_module("trainer.config.presets")
 families = pack_module("trainer.model_files.families")
 settings = pack_module("trainer.config.settings")
 events = pack_module("trainer.runs.events")
@@ -207,17 +211,94 @@ def test_a_zero_means_none_where_a_number_is_optional():
 
 
 def test_a_preset_fills_in_only_what_is_left_at_its_default():
-    filled = job.with_preset({"rank": 16, "max_train_steps": 50}, "style")
+    filled = presets.with_preset({"rank": 16, "max_train_steps": 50}, "style", shown=False)
     assert (filled["rank"], filled["max_train_steps"]) == (32, 50)
     assert "crop_mode" not in filled  # the photos have their own
 
 
+def test_a_default_in_a_field_that_showed_the_preset_is_kept():
+    filled = presets.with_preset({"rank": 16}, "style", shown=True)
+    assert (filled["rank"], filled["max_train_steps"]) == (16, 1500)  # the second has no field
+
+
+def test_the_page_knows_what_a_preset_fills_in():
+    shown = presets.page_values()
+    assert list(shown) == list(config_presets.PRESETS)
+    assert shown["sdxl-lora-published"]["train_layers"] == "*attn1*, *attn2*"
+    assert {name for values in shown.values() for name in values} <= {*fields.SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("preset", "family", "refused"),
+    [
+        ("sdxl-lora", "sd1", True), ("sdxl-lora-published", "sd2", True), ("face", "sd1", False),
+        ("sd15-full", "sd1", False), ("none", "sdxl", False),
+    ],
+)  # fmt: skip
+def test_a_preset_for_another_kind_of_model_is_refused(preset, family, refused):
+    if not refused:
+        presets.require_family(preset, families.FAMILIES[family])
+        return
+    with pytest.raises(ConfigError, match=f"The preset {preset} is for SDXL; the model is SD"):
+        presets.require_family(preset, families.FAMILIES[family])
+
+
+def training_graph(**changes: dict[str, object]) -> dict[str, dict]:
+    """A dog's photos and class images to a training; `changes` are inputs by node."""
+    prompt = {
+        "photos": node(
+            "DreamBoothLoadInstanceImages", class_prompt="a photo of a dog",
+            instance_prompt="a photo of sks dog",
+        ),
+        "classes": node("DreamBoothGenerateClassImages", class_prompt="a photo of a dog"),
+        "train": node(
+            "DreamBoothTrain", preset="none", instance_set=["photos", 0], class_set=["classes", 0]
+        ),
+    }  # fmt: skip
+    for name, inputs in changes.items():
+        prompt[name]["inputs"].update(inputs)
+    return prompt
+
+
+def check_graph(prompt: dict[str, dict], shown: str = "a photo of a dog") -> None:
+    checks.check_trainings(prompt, "classes", shown, families.FAMILIES["sd1"])
+
+
+def test_a_training_that_would_be_refused_is_refused_before_its_class_images():
+    check_graph(training_graph())
+    check_graph(training_graph(), "A photo of  a dog")
+    check_graph(training_graph(photos={"class_prompt": ""}), "a cat")  # is asked once
+    check_graph(training_graph(photos={"class_prompt": ["text", 0]}), "a cat")  # not known yet
+    check_graph(training_graph(train={"class_set": ["others", 0]}), "a cat")
+    with pytest.raises(
+        ConfigError, match="has the class prompt 'a cat', Load .* 'a photo of a dog'"
+    ):
+        check_graph(training_graph(), "a cat")
+    with pytest.raises(ConfigError, match="The preset sdxl-lora is for SDXL; the model is SD 1.x"):
+        check_graph(training_graph(train={"preset": "sdxl-lora"}))
+
+
+def test_class_images_for_one_of_several_subjects_are_generated():
+    prompt = training_graph(photos={"instance_set": ["cat", 0]})
+    prompt["cat"] = node("DreamBoothLoadInstanceImages", class_prompt="a photo of a cat")
+    check_graph(prompt, "a photo of a cat")
+    with pytest.raises(ConfigError, match="has the class prompt 'a bird'"):
+        check_graph(prompt, "a bird")
+
+
+def test_an_instance_prompt_without_a_rare_word_is_refused():
+    checks.check_prompts("a photo of sks dog", "a photo of a dog")
+    checks.check_prompts("a photo of sks dog", "")
+    with pytest.raises(ConfigError, match="are both 'a photo of a dog'"):
+        checks.check_prompts("A photo of a dog ", "a photo of a dog")
+
+
 def test_photo_settings_that_differ_from_the_preset_are_named():
     instance = config.InstanceConfig(("a.png",), "a photo of sks dog", subject_kind="style")
-    assert job.preset_differences("style", instance) == [
+    assert presets.preset_differences("style", instance) == [
         "The preset suggests crop_mode=none; Load Instance Images uses center, which wins."
     ]
-    assert job.preset_differences("none", instance) == []
+    assert presets.preset_differences("none", instance) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "CON", "", "a/b", "a:b", " "])
@@ -253,7 +334,10 @@ def make_config(values: dict, *, classes: object = None, **photo_settings: objec
 
 
 def test_class_images_on_the_wire_bring_their_prompt_and_number():
-    prior = make_config({"num_class_images": 100}, classes=class_images()).concepts[0].prior
+    photos = dataclasses.replace(photo_set(), class_prompt="")
+    output = Path("loras/dog.safetensors")
+    made = job.make_config({"num_class_images": 100}, base(), photos, class_images(), output)
+    prior = made.concepts[0].prior
     assert prior.class_images == "classes"
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a cat", 7)
 
@@ -262,6 +346,11 @@ def test_without_them_the_photos_class_prompt_counts():
     prior = make_config({"num_class_images": 12}).concepts[0].prior
     assert (prior.class_prompt, prior.num_class_images) == ("a photo of a dog", 12)
     assert prior.class_images is None
+
+
+def test_class_images_of_another_class_are_refused():
+    with pytest.raises(ConfigError, match="'a photo of a cat', Load Instance Images 'a photo of a"):
+        make_config({}, classes=class_images())
 
 
 @pytest.mark.parametrize("made_from", [{"base": "bb"}, {"base": None, "patched_base": "aa"}])
@@ -295,7 +384,7 @@ def test_class_images_go_to_the_subject_of_their_class():
     dog, cat = config_of(two_subjects(), class_images()).concepts
     assert dog.prior.class_images is None
     assert (cat.prior.class_images, cat.prior.num_class_images) == ("classes", 7)
-    with pytest.raises(ConfigError, match="which no Load Instance Images has"):
+    with pytest.raises(ConfigError, match="has the class prompt 'a photo of a cat'"):
         config_of(two_subjects("a photo of a bird"), class_images())
 
 
@@ -550,3 +639,25 @@ def test_the_parentheses_of_our_triggers_are_plain_text_for_comfyui():
     assert prompts.trigger_prompt(trigger) == "sks dog (brown)"  # another trainer's words
     own = {"dreambooth_triggers": '["sks dog (brown)"]'}
     assert prompts.trigger_prompt(own) == r"sks dog \(brown\)"
+
+
+def test_a_run_is_shown_on_one_sheet_of_prompts_and_steps(tmp_path):
+    made = run.Run(tmp_path / "dog")
+    made.samples.mkdir(parents=True)
+    lines = []
+    for step, index in ((200, 0), (200, 1), (400, 0), (400, 1)):
+        path = made.samples / f"step_{step:06d}_{index}.png"
+        Image.new("RGB", (64, 64), (step % 256, 99, index)).save(path)
+        lines.append(events.to_line(events.Sample(step, str(path), f"prompt {index}", 0)))
+    made.events.write_text("\n".join(lines) + "\n", "utf-8")
+    Image.new("RGB", (9, 9)).save(made.samples / "step_000300_0.png")  # not the run's
+    with Image.open(sheet.write_sheet(made)) as shown:
+        assert shown.width < 3 * 64 and shown.height > 2 * 64
+        colors = {color for _, color in shown.convert("RGB").getcolors(10_000)}
+    assert {(200, 99, 0), (200, 99, 1), (144, 99, 0), (144, 99, 1)} <= colors
+    assert sheet.write_sheet(run.Run(tmp_path / "none")) is None
+
+
+def test_a_sheet_of_many_steps_shows_the_first_the_last_and_some_between():
+    assert sheet.picked([200, 400]) == [200, 400]
+    assert sheet.picked(list(range(100, 2001, 100))) == [100, 500, 900, 1200, 1600, 2000]

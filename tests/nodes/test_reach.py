@@ -120,7 +120,9 @@ def test_no_other_folder_is_read_and_the_message_says_how_its_owner_allows_it(se
     ):  # fmt: skip
         message = error_of(server, shown(photo_node(folder=str(folder))))
         assert "is outside of the folders that workflows may read" in message, folder
-        assert '"dreambooth_images: FULL PATH"' in message and "upload button" in message
+        assert (
+            '"dreambooth_images: FULL PATH"' in message and "Add the photos on the node" in message
+        )
         linked = shown(photo_node(folder=["secret", 0]), secret=text_node(folder))
         assert error_of(server, linked) == message
 

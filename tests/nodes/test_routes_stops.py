@@ -20,7 +20,6 @@ from tests.nodes.test_comfy import (
     CHECKPOINT,
     PACK,
     class_node,
-    fixed,
     graph,
     lora_file,
     node,
@@ -64,7 +63,7 @@ def begin(server: ComfyServer, wanted: Json, text: str) -> str:
     seen = len(progress_texts(server))
     prompt = server.queue(wanted)
     deadline = time.monotonic() + 200
-    while not any(text in fixed(line) for line in progress_texts(server)[seen:]):
+    while not any(text in line for line in progress_texts(server)[seen:]):
         assert time.monotonic() < deadline and not server.get(f"/history/{prompt}"), text
         time.sleep(0.05)
     return prompt

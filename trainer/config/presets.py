@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
+from ..model_files.families import FamilyName
 from .settings import nearest
 
 __all__ = ["PRESETS", "Preset", "preset_values"]
@@ -14,10 +15,15 @@ __all__ = ["PRESETS", "Preset", "preset_values"]
 
 @dataclass(frozen=True)
 class Preset:
-    """The settings for one goal, with a help text."""
+    """The settings for one goal, with a help text.
+
+    Args:
+        family: of the only models that it is for; None: any.
+    """
 
     help: str
     values: Mapping[str, Any]
+    family: FamilyName | None = None
 
 
 FULL = {"method": "full", "train_text_encoder": True, "learning_rate": 5e-6}
@@ -25,16 +31,18 @@ SMALL_STATE = {"optimizer": "adamw8bit", "class_batch_size": 1}
 LESS_MEMORY = {**SMALL_STATE, "gradient_checkpointing": "on"}
 
 PRESETS: dict[str, Preset] = {
-    "sd15-lora": Preset("Subject: SD 1.x at 512 px.", {}),
-    "sd2-lora": Preset("Subject: SD 2.x at 768 px, SD 2 base models at 512.", {}),
-    "sdxl-lora": Preset("Subject: SDXL at 1024 px.", {}),
+    "sd15-lora": Preset("Subject: SD 1.x at 512 px.", {}, "sd1"),
+    "sd2-lora": Preset("Subject: SD 2.x at 768 px, SD 2 base models at 512.", {}, "sd2"),
+    "sdxl-lora": Preset("Subject: SDXL at 1024 px.", {}, "sdxl"),
     "sd15-full": Preset(
         "Full fine-tune of SD 1.x with its text encoder: ends in a whole checkpoint.",
         {**FULL, "max_train_steps": 400},
+        "sd1",
     ),
     "sd2-full": Preset(
         "Full fine-tune of SD 2.x with its text encoder: ends in a whole checkpoint.",
         {**FULL, "max_train_steps": 400},
+        "sd2",
     ),
     "sdxl-lora-published": Preset(
         "SDXL as in diffusers' example: rank 4 on attention layers, fp16. Give an fp16-safe VAE.",
@@ -52,6 +60,7 @@ PRESETS: dict[str, Preset] = {
             "latents": "sampled",
             "seed": 0,
         },
+        "sdxl",
     ),
     "paper": Preset(
         "DreamBooth as in the paper: a full fine-tune with prior preservation. Needs a class "
