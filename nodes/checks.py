@@ -45,8 +45,12 @@ def trainings(prompt: Prompt, node: str) -> Iterator[str]:
 
 def photo_nodes(prompt: Prompt, train: str) -> Iterator[str]:
     """Yield the nodes with the photos of a training, the last one in the graph first."""
+    seen = {train}  # a graph from elsewhere may go in circles
     link = link_of(prompt, train, "instance_set")
-    while link is not None and prompt[link.node]["class_type"] == PHOTOS:
+    while link is not None and link.node not in seen:
+        seen.add(link.node)
+        if prompt.get(link.node, {}).get("class_type") != PHOTOS:
+            return
         yield link.node
         link = link_of(prompt, link.node, "instance_set")
 

@@ -3,7 +3,8 @@
 // @ts-check
 import { api } from "../../scripts/api.js";
 
-const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const POLICY =
+  "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /** @typedef {{filename: string, subfolder: string, type: string}} File as the page asks for it */
 

@@ -16,6 +16,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from tests.helpers.bad_input import time_limit
+
 PACK = Path(__file__).parents[2]
 ALIAS = "dreambooth_pack"  # ComfyUI also loads the pack under its own name
 HOST_FREE = "checks class_sets fields graph job lora_fit presets prompts wires"
@@ -276,6 +278,12 @@ def test_a_training_that_would_be_refused_is_refused_before_its_class_images():
         check_graph(training_graph(), "a cat")
     with pytest.raises(ConfigError, match="The preset sdxl-lora is for SDXL; the model is SD 1.x"):
         check_graph(training_graph(train={"preset": "sdxl-lora"}))
+
+
+@pytest.mark.parametrize("link", ["photos", "train", "nowhere"])
+def test_photos_that_are_linked_in_a_circle_or_to_nothing_end_the_search(link):
+    with time_limit():
+        check_graph(training_graph(photos={"instance_set": [link, 0]}))
 
 
 def test_class_images_for_one_of_several_subjects_are_generated():
