@@ -37,11 +37,15 @@ def fit_text(config: Config, gpu_gib: float | None) -> str:
         file = Path(folder, "config.json")
         file.write_text(config.to_json(), "utf-8", errors="surrogatepass")
         memory = [] if gpu_gib is None else ["--memory", f"{gpu_gib:.3f}"]
-        answer = subprocess.run(
-            worker_command("trainer", "plan", "--config", str(file), "--json", *memory),
-            env=worker_env(), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
-            encoding="utf-8", errors="replace", timeout=PLAN_SEC, creationflags=CREATION_FLAGS,
-        )  # fmt: skip
+        command = worker_command("trainer", "plan", "--config", str(file), "--json", *memory)
+        try:
+            answer = subprocess.run(
+                command, env=worker_env(), cwd=folder, stdin=subprocess.DEVNULL,
+                capture_output=True, encoding="utf-8", errors="replace", timeout=PLAN_SEC,
+                creationflags=CREATION_FLAGS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ConfigError("Memory cannot be predicted: it takes too long now.", "") from None
     if answer.returncode:
         last = answer.stderr.strip().rpartition("\n")[2].removeprefix("Error: ")
         raise ConfigError(f"Memory cannot be predicted. {last}", "")

@@ -1,6 +1,16 @@
 // What the modules of this folder need of nodes: their fields, their links, and room for both.
 // @ts-check
 
+export const BUTTON = {
+  padding: "2px 8px",
+  color: "var(--input-text)",
+  background: "var(--comfy-menu-bg)",
+  border: "1px solid var(--border-color)",
+  borderRadius: "4px",
+  cursor: "pointer",
+  font: "inherit",
+};
+
 /**
  * @param {any} node
  * @param {string} name

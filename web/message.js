@@ -1,6 +1,6 @@
 // A message on a node: what it is doing, or a problem, with a button that fixes it if the page can.
 // @ts-check
-import { fieldOf, fixHeight, resizing } from "./fields.js";
+import { BUTTON, fieldOf, fixHeight, resizing } from "./fields.js";
 
 const WIDGET = "dreambooth_message";
 const LINE_PX = 16;
@@ -22,17 +22,7 @@ const STYLE = {
   boxSizing: "border-box",
 };
 const IMAGE = { display: "block", width: "100%", height: `${PICTURE_PX}px`, objectFit: "contain" };
-const BUTTON = {
-  display: "block",
-  marginTop: "4px",
-  padding: "2px 8px",
-  color: "var(--input-text)",
-  background: "var(--comfy-menu-bg)",
-  border: "1px solid var(--border-color)",
-  borderRadius: "4px",
-  cursor: "pointer",
-  font: "inherit",
-};
+const FIX = { ...BUTTON, display: "block", marginTop: "4px" };
 
 /**
  * @typedef {object} Fix
@@ -113,7 +103,7 @@ function pictureOf(url) {
 /** @param {any} node @param {Fix} fix @returns {HTMLElement} */
 function buttonOf(node, fix) {
   const button = document.createElement("button");
-  Object.assign(button.style, BUTTON);
+  Object.assign(button.style, FIX);
   Object.assign(button, { type: "button", textContent: fix.label });
   button.onclick = () => {
     if (!fix.stays) clearMessage(node);

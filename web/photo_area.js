@@ -1,5 +1,6 @@
 // The area on a node that shows its photos: thumbnails, buttons to add, remove and clear, and drop.
 // @ts-check
+import { BUTTON } from "./fields.js";
 
 const THUMB_PX = 64;
 const GAP_PX = 4;
@@ -8,15 +9,6 @@ const HEAD_PX = 26;
 const MAX_ROWS = 4; // more are scrolled
 const ACCEPTED = "image/*,.heic,.heif,.avif,.tif,.tiff";
 const EMPTY = "or drop 3 to 20 photos here";
-const BUTTON = {
-  padding: "2px 8px",
-  color: "var(--input-text)",
-  background: "var(--comfy-menu-bg)",
-  border: "1px solid var(--border-color)",
-  borderRadius: "4px",
-  cursor: "pointer",
-  font: "inherit",
-};
 const AREA = {
   display: "flex",
   flexDirection: "column",
