@@ -14,7 +14,7 @@ __all__ = ["HEADERS", "has_report", "report_page"]
 # Whatever a report holds, it runs nothing, sends nothing and shows images of this host alone.
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+        "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",

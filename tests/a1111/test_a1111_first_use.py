@@ -100,6 +100,7 @@ def test_refresh_finds_a_checkpoint_and_one_of_another_family_is_refused(host, p
     assert not host.runs.exists()
 
 
+@pytest.mark.slow
 def test_rare_words_are_suggested_and_the_users_own_is_rated(host, page):
     assert "“Class prompt” is empty" in refusal(page, "suggest")
     fill(page, instance_prompt="", word="sks", noun="dog")
@@ -243,6 +244,7 @@ def test_a_host_that_does_not_respond_is_asked_again(host, page):
     again.close()
 
 
+@pytest.mark.slow
 def test_class_images_that_the_button_makes_are_used_by_the_training(host, page, folder):
     assert "“Class prompt” is empty" in refusal(page, "make")
     fill(page, class_prompt="a photo of a dog", num_class_images=2, class_inference_steps=2)
@@ -259,6 +261,7 @@ def test_class_images_that_the_button_makes_are_used_by_the_training(host, page,
     assert times(host.runs / "cache/class_images", "*.png") == made
 
 
+@pytest.mark.slow
 def test_a_name_that_exists_gets_a_number_and_its_run_outlives_reload_ui(host, page, folder):
     first = times(host.runs / "dog", "*") | times(host.loras, "dog.*")
     fill(page, max_train_steps=LONG)

@@ -109,6 +109,7 @@ def test_the_archive_trains(
     assert (tmp_path / "dog.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.comfy
 @pytest.mark.skipif(NO_HOST is not None, reason=NO_HOST or "")
 def test_the_archive_trains_in_comfyui(archive: Path, photos: Path, tmp_path: Path) -> None:

@@ -240,8 +240,8 @@ def test_the_first_example_makes_a_lora_and_pictures(page, server, dog_photos, t
     page.evaluate(SET_WIDGETS, SMALL)
     press_run(page)
     page.wait_for_function(
-        """() => [...document.querySelectorAll("*")].some(
-          e => !e.children.length && /Step \\d+\\/12, loss/.test(e.textContent))""",
+        """() => [...document.querySelectorAll(".dreambooth-message")].some(
+          e => /Step \\d+\\/12, loss/.test(e.textContent))""",
         timeout=400_000,
     )
     wait_for_success(server)

@@ -266,7 +266,7 @@ def test_cancel_saves_and_the_next_run_resumes(server):
     assert status["messages"][-1][0] == "execution_interrupted"
     saved = lora_file(server, f"cancelled-step{step:08d}")
     assert load_file(saved)
-    assert notes(server)[-1]["detail"] == (
+    assert progress_texts(server)[-1] == (
         f"Stopped at step {step}. LoRA so far: {saved.name}. Run again to resume."
     )
     wanted["train"]["inputs"]["sample_every"] = 7  # changes nothing about the LoRA
@@ -420,7 +420,7 @@ def test_inputs_show_the_settings_bounds_and_help(server):
     info = server.object_info()["DreamBoothTrain"]["input"]
     rank = info["required"]["rank"][1]
     assert (rank["default"], rank["min"], rank["max"]) == (16, 1, 256)
-    assert rank["tooltip"].startswith("Size of the LoRA")
+    assert rank["tooltip"].startswith("How much the LoRA can hold")
     assert info["optional"]["alpha"][1]["advanced"] is True
     assert info["required"]["seed"][1]["control_after_generate"] is False
 
@@ -467,6 +467,7 @@ def suggest_node(**changes: object) -> Json:
     return node("DreamBoothSuggestIdentifier", **BASE | settings | changes)
 
 
+@pytest.mark.slow
 def test_identifiers_are_suggested_by_the_model_on_the_wires(server, trained):
     word = node("PreviewAny", source=["suggest", 0])
     shown = server.run(graph(suggest=suggest_node(), word=word))["outputs"]

@@ -102,7 +102,7 @@ def add_merged(expected, model, prefix, deltas, host_name):
 
 
 @pytest.mark.parametrize("size", ["host", pytest.param("full", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sd2", marks=pytest.mark.slow), "sdxl"])
 def test_comfyui_merges_every_layer_exactly(tmp_path, photos, family, size):
     if (family, size) == ("sdxl", "full"):
         pytest.skip("the merged weights take 9 GB; its keys are tested below")

@@ -163,10 +163,10 @@ def test_photos_of_a_folder_on_a_wire_are_looked_at_each_time(server):
 
 
 def test_a_shared_run_is_not_resumed_through_links(server):
-    train = train_node(output_name="shared", max_train_steps=1, num_class_images=0)
+    train = train_node(output_name="exchanged", max_train_steps=1, num_class_images=0)
     wanted = graph(photos=photo_node(), train=train)
     server.run(wanted)
-    run, shell = server.base_dir / "output/dreambooth/shared", beside(server, "profile")
+    run, shell = server.base_dir / "output/dreambooth/exchanged", beside(server, "profile")
     shell.write_text("mine")
     for name in ("events.jsonl", "lock"):
         (run / name).unlink()

@@ -155,6 +155,7 @@ def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tm
     assert started["start_step"] == last["step"]
 
 
+@pytest.mark.slow
 def test_a_job_that_a_queue_starts_again_goes_on_and_ends_once(tiny_checkpoint, photos, tmp_path):
     def job(*more: object) -> subprocess.CompletedProcess[str]:
         base = tiny_checkpoint("sd1")
