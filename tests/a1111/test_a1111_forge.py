@@ -284,6 +284,7 @@ def test_axe_finds_no_serious_fault_in_the_tab(host, context, photos):
     page.close()
 
 
+@pytest.mark.slow
 def test_the_host_draws_with_a_checkpoint_that_was_trained(host, context, dog_photos):
     page = open_tab(context, host)
     before = host.draw("a dog")
@@ -324,6 +325,7 @@ def loaded_weights_complaints(host: WebUIServer) -> list[str]:
     return [line for line in host.log_text().splitlines() if any(m in line.lower() for m in marks)]
 
 
+@pytest.mark.slow
 def test_images_before_and_after_are_compared(host, context):
     page = open_tab(context, host)
     page.click("#dreambooth_runs summary:has-text('cat')")

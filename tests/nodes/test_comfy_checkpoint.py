@@ -85,7 +85,9 @@ def host_names(base: Path, family: FamilyName, names: list[str]) -> dict[str, st
     return found
 
 
-@pytest.mark.parametrize("as_file", [True, False], ids=["file", "folder"])
+@pytest.mark.parametrize(
+    "as_file", [True, pytest.param(False, marks=LARGE)], ids=["file", "folder"]
+)
 @pytest.mark.parametrize(
     "family", ["sd1", pytest.param("sd2", marks=LARGE), pytest.param("sdxl", marks=LARGE)]
 )

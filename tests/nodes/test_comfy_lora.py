@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(comfy_host.skip_reason() is not None, reason=str(comfy_host.skip_reason())),
 ]
+LARGE = pytest.mark.slow
 STRENGTH = 0.7
 SCRIPT = Path(__file__).parents[1] / "helpers/comfy_merge.py"
 
@@ -101,8 +102,10 @@ def add_merged(expected, model, prefix, deltas, host_name):
         expected[host_name(name + ".weight")] = module.weight + scale * up.float() @ down.float()
 
 
-@pytest.mark.parametrize("size", ["host", pytest.param("full", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("family", ["sd1", pytest.param("sd2", marks=pytest.mark.slow), "sdxl"])
+@pytest.mark.parametrize("size", ["host", pytest.param("full", marks=LARGE)])
+@pytest.mark.parametrize(
+    "family", ["sd1", pytest.param("sd2", marks=LARGE), pytest.param("sdxl", marks=LARGE)]
+)
 def test_comfyui_merges_every_layer_exactly(tmp_path, photos, family, size):
     if (family, size) == ("sdxl", "full"):
         pytest.skip("the merged weights take 9 GB; its keys are tested below")

@@ -98,6 +98,7 @@ def test_what_is_refused_at_once_is_an_event_too(tiny_checkpoint, photos, tmp_pa
     assert done.stderr == f"Error: {event['message']} {event['hint']}\n"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_another_working_folder(tiny_checkpoint, photos, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
