@@ -27,7 +27,7 @@ from trainer.photos.class_set import ClassSet, check_fresh, set_settings
 from trainer.runs.control import Control
 from trainer.runs.events import Finished, Progress, from_line, read_events, to_line
 from trainer.terminal.cli import make_parser, train_values
-from trainer.worker.__main__ import listen
+from trainer.worker.__main__ import GRACE_SEC, listen
 from trainer.worker.base import models
 from trainer.worker.base.parts import Parts, open_parts
 from trainer.worker.drawing.class_images import given_class_images
@@ -563,8 +563,14 @@ def test_a_folder_that_takes_no_file_is_refused_at_once(
     refused(lambda: check_writable(tmp_path / name, "output"), "cannot be written to: Permission")
 
 
-def test_lines_that_are_no_commands_do_not_keep_a_stop_from_being_heard() -> None:
+def test_lines_that_are_no_commands_do_not_keep_a_stop_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends: list[int] = []  # of the process, which would be this one
+    timer = "faulthandler.dump_traceback_later"
+    monkeypatch.setattr(timer, lambda seconds, **_: ends.append(seconds))
     lines = ["", "{", "[]", "5", "null", "{}", '{"command": "fly"}', '{"command": []}', "[" * 10**5]
     control = Control()
     listen(io.StringIO("\n".join([*lines, '{"command": "save"}'])), control)
     assert control.save.is_set() and control.stop.is_set()
+    assert ends == [GRACE_SEC]
