@@ -20,7 +20,10 @@ GIB = 1024**3
 
 @pytest.mark.parametrize(
     ("gib", "begin", "then"),
-    [(24, "Fits your GPU: about ", " of "), (0.6, "Does not fit your GPU: about ", "No setting")],
+    [
+        (24, "Fits your GPU: about ", " of "),
+        pytest.param(0.6, "Does not fit your GPU: about ", "No setting", marks=pytest.mark.slow),
+    ],
 )
 def test_the_plan_says_whether_a_training_fits(places, photos, gib, begin, then):
     config = orders.train_config(form(photos, max_train_steps=3), places)

@@ -221,6 +221,7 @@ def photo_outputs(entry: Json) -> list[Json]:
     return next(o["images"] for o in entry["outputs"].values() if "report" in o)
 
 
+@pytest.mark.slow
 def test_the_results_of_a_node_in_a_subgraph_replace_its_preview(page, server, photos):
     for photo in photos.iterdir():
         server.upload_image(photo, "dog")

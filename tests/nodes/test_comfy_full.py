@@ -27,6 +27,7 @@ from tests.nodes.test_comfy import (  # noqa: F401 - the server is a fixture
 )
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.comfy,
     pytest.mark.skipif(comfy_host.skip_reason() is not None, reason=str(comfy_host.skip_reason())),
 ]

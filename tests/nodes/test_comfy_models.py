@@ -24,7 +24,10 @@ SCRIPT = Path(__file__).parents[1] / "helpers/comfy_forward.py"
 PROMPT = "A photo of sks dog, naïve café, it's 3 o'clock"
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize(
+    "family",
+    ["sd1", *(pytest.param(family, marks=pytest.mark.slow) for family in ("sd2", "sdxl"))],
+)
 def test_prompt_unet_and_vae_compute_the_same_as_in_comfyui(tmp_path, family):
     base = save_checkpoint(tmp_path / f"{family}.safetensors", family, "host")
     rng = torch.Generator().manual_seed(0)

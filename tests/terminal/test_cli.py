@@ -127,7 +127,9 @@ def test_what_nohup_ignores_stays_ignored():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent another way on Windows")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_and_saves_and_resume_goes_on(tiny_checkpoint, photos, tmp_path, number):
     command = quick(tiny_checkpoint("sd1"), photos, "--set", "max_train_steps=100000", "--events")
     process = subprocess.Popen(

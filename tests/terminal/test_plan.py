@@ -138,7 +138,7 @@ def test_another_cards_memory_is_planned_for() -> None:
     assert 7 * 2**30 < machine.free_bytes < 8 * 2**30
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_a_folder_is_planned_as_the_single_file(
     make_config: ConfigMaker, tmp_path: Path, family: str
 ) -> None:

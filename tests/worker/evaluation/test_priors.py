@@ -38,7 +38,7 @@ def test_the_embedded_models_own_words_are_strong_and_rare_tokens_weak():
     assert found["red"].tokens == "one common token"
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_a_prior_is_the_mean_of_distances_in_units_of_an_ordinary_words(tiny_checkpoint, family):
     """Computed here one prompt at a time, for a word with and without the class noun."""
     parts, _ = opened(tiny_checkpoint(family))
