@@ -105,7 +105,7 @@ def value_text(spec: Setting, value: Any) -> str:
 
 def summary(view: View) -> Iterator[str]:
     """Yield how the run began, and how it ended."""
-    texts = [*map(start_text, view.starts)]
+    texts = list(map(start_text, view.starts))
     if view.end is not None:
         texts.append(end_text(view.end, resume="", full_path=True))
     for text in texts:
@@ -138,19 +138,21 @@ def photos_html(photos: Sequence[bytes]) -> Iterator[str]:
 
 def samples_html(run: Run, view: View) -> Iterator[str]:
     """Yield the images before and after training, and those of all steps by their prompts."""
-    named = {Path(path).name: event for path, event in view.samples.items()}
-    found = {name: event for name, event in named.items() if is_own_file(run.samples / name)}
-    prompts: dict[tuple[str, int], dict[int, str]] = {}
-    for name, event in found.items():
-        image = f'<img src="{escape(f"{run.samples.name}/{name}")}" alt="">'
-        prompts.setdefault((event.prompt, event.seed), {})[event.step] = image
-    steps = sorted({event.step for event in found.values()})
+    prompts = {
+        key: {step: image_html(file) for step, file in files.items()}
+        for key, files in view.sample_files(run.samples).items()
+    }
+    steps = sorted({step for images in prompts.values() for step in images})
     if len(steps) > 1:
         yield "<h2>Before and after</h2>"
         yield from before_and_after(prompts, steps)
-    if found:
+    if prompts:
         yield "<h2>Samples</h2>"
         yield from sheet(prompts, steps)
+
+
+def image_html(file: Path) -> str:
+    return f'<img src="{escape(f"{file.parent.name}/{file.name}")}" alt="">'
 
 
 def before_and_after(prompts: Images, steps: Sequence[int]) -> Iterator[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from ..files.own import is_own_file
 from . import wording
 from .events import (
     LAST,
@@ -77,6 +79,15 @@ class View:
             self.ratings.append(event)
         elif isinstance(event, (Finished, Stopped)) and event.result_path:
             self.result = event
+
+    def sample_files(self, folder: Path) -> dict[tuple[str, int], dict[int, Path]]:
+        """Return the sampled images that are in a run's folder, by prompt and seed, and by step."""
+        found: dict[tuple[str, int], dict[int, Path]] = {}
+        for path, sample in self.samples.items():
+            file = folder / Path(path).name  # the run may have been moved since
+            if is_own_file(file):
+                found.setdefault((sample.prompt, sample.seed), {})[sample.step] = file
+        return found
 
     @property
     def stage(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from trainer.errors import ConfigError
 from trainer.worker.device import device
@@ -153,7 +154,7 @@ def test_a_convolution_is_tried_forward_and_backward(monkeypatch: pytest.MonkeyP
 def test_what_an_apple_gpu_cannot_compute_in_is_refused(
     version: str, macos: bool, wanted: str, message: str | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
     monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: macos)
     if message is None:
         assert device.choose_precision(wanted, "mps") == wanted

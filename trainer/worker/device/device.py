@@ -133,7 +133,7 @@ def choose_precision(wanted: str, device: str) -> str:
 
 def check_mps_precision(wanted: str) -> None:
     """Refuse a precision that this torch or macOS does not compute in on an Apple GPU."""
-    if wanted == "fp16" and not is_newer(torch.__version__, (2, 8)):
+    if wanted == "fp16" and torch.__version__ < "2.8":  # compared as versions
         raise ConfigError(
             f"mixed_precision is fp16, which needs torch 2.8 on an Apple GPU; this is torch "
             f"{torch.__version__}.",
@@ -143,11 +143,6 @@ def check_mps_precision(wanted: str) -> None:
         raise ConfigError(
             "mixed_precision is bf16, which needs macOS 14 on an Apple GPU.", "Use auto or no."
         )
-
-
-def is_newer(version: str, least: tuple[int, int]) -> bool:
-    major, minor = version.split(".")[:2]
-    return (int(major), int(minor)) >= least
 
 
 def fp16_works() -> bool:
